@@ -1,0 +1,82 @@
+"""System checks of the settings: a wrong or missing one is refused at start, with a hint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+from costrouter.lib.netguard import networks_problem
+
+_GENERATE = "Run `make setup`, which generates it into VAR_DIR once, or set it in the environment."
+
+
+@register()
+def secrets_are_set(**kwargs: Any) -> list[CheckMessage]:
+    """SECRET_KEY, KEY_HASH_SECRET and FIELD_ENCRYPTION_KEYS are present and well formed."""
+    found: list[CheckMessage] = []
+    try:
+        secret_key = settings.SECRET_KEY
+    except ImproperlyConfigured:
+        secret_key = ""
+    if len(secret_key) < 32:
+        found.append(Error("SECRET_KEY is missing or shorter than 32 characters.", hint=_GENERATE, id="costrouter.E001"))
+    if len(settings.KEY_HASH_SECRET) < 32:
+        found.append(
+            Error("KEY_HASH_SECRET is missing or shorter than 32 characters.", hint=_GENERATE, id="costrouter.E002")
+        )
+    if not settings.FIELD_ENCRYPTION_KEYS:
+        found.append(Error("FIELD_ENCRYPTION_KEYS is missing.", hint=_GENERATE, id="costrouter.E003"))
+    for number, key in enumerate(settings.FIELD_ENCRYPTION_KEYS, 1):
+        try:
+            Fernet(key)
+        except ValueError:
+            found.append(
+                Error(
+                    f"Key {number} of FIELD_ENCRYPTION_KEYS is not a Fernet key.",
+                    hint="32 random bytes in URL-safe base64; `make setup` generates one.",
+                    id="costrouter.E004",
+                )
+            )
+    return found
+
+
+@register()
+def network_settings_are_valid(**kwargs: Any) -> list[CheckMessage]:
+    """TRUSTED_PROXIES names addresses; numbers are in range; the database and the broker are of a kind we support."""
+    found: list[CheckMessage] = []
+    if problem := networks_problem(settings.TRUSTED_PROXIES):
+        found.append(
+            Error(
+                f"TRUSTED_PROXIES: {problem}", hint="Addresses or CIDR networks, comma separated.", id="costrouter.E005"
+            )
+        )
+    if not 0 <= settings.DRAIN_SECONDS <= 3600:
+        found.append(
+            Error("DRAIN_SECONDS is out of range.", hint="Seconds between 0 and 3600.", id="costrouter.E006")
+        )
+    if not 0 < settings.PORT < 65536:
+        found.append(Error("PORT is out of range.", hint="A number between 1 and 65535.", id="costrouter.E007"))
+    if not 1024 <= settings.MAX_BODY_BYTES <= 1 << 30:
+        found.append(
+            Error("MAX_BODY_BYTES is out of range.", hint="Between 1024 and 1073741824.", id="costrouter.E008")
+        )
+    engine = settings.DATABASES["default"]["ENGINE"]
+    if not engine.endswith(("sqlite3", "postgresql")):
+        found.append(
+            Error(
+                f"DATABASE_URL: {engine} is not supported.",
+                hint="sqlite:///path or postgres://user:password@host/name.",
+                id="costrouter.E009",
+            )
+        )
+    if settings.REDIS_URL and not settings.REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+        found.append(
+            Error("REDIS_URL is not a Redis URL.", hint="redis://host:6379/0, or nothing.", id="costrouter.E010")
+        )
+    if settings.WEB_WORKERS < 1:
+        found.append(Error("WEB_WORKERS must be at least 1.", hint="One a core is a good start.", id="costrouter.E011"))
+    return found

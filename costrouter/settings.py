@@ -1,0 +1,151 @@
+"""Django's settings. Everything that differs between deployments comes from the environment (`costrouter/env.py`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import environ
+
+from costrouter.env import VARIABLES
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+VAR_DIR = (BASE_DIR / env.str("VAR_DIR", "var")).resolve()
+# `make setup` keeps the secrets it generates here; the environment itself always wins.
+environ.Env.read_env(VAR_DIR / "secrets.env", overwrite=False)
+
+_given = {v.name: getattr(env, v.cast)(v.name, default=v.default) for v in VARIABLES}
+
+SECRET_KEY = _given["SECRET_KEY"]
+KEY_HASH_SECRET = _given["KEY_HASH_SECRET"]
+FIELD_ENCRYPTION_KEYS = _given["FIELD_ENCRYPTION_KEYS"]
+TRUSTED_PROXIES = _given["TRUSTED_PROXIES"]
+DRAIN_SECONDS = _given["DRAIN_SECONDS"]
+DEBUG = _given["DEBUG"]
+ALLOWED_HOSTS = _given["ALLOWED_HOSTS"]
+CSRF_TRUSTED_ORIGINS = _given["CSRF_TRUSTED_ORIGINS"]
+CORS_ORIGINS = _given["CORS_ORIGINS"]
+REDIS_URL = _given["REDIS_URL"]
+PORT = _given["PORT"]
+BIND = _given["BIND"]
+WEB_WORKERS = _given["WEB_WORKERS"]
+MAX_BODY_BYTES = _given["MAX_BODY_BYTES"]
+ADMIN_EMAIL = _given["ADMIN_EMAIL"]
+# Where the sandbox upstream listens; `manage.py up` sets it when it starts one.
+SANDBOX_URL = env.str("SANDBOX_URL", "")
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "costrouter",
+    "accounts",
+    "channels_app",
+    "billing",
+    "relay",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "costrouter.middleware.ContentSecurityPolicy",
+]
+
+ROOT_URLCONF = "costrouter.urls"
+ASGI_APPLICATION = "costrouter.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'costrouter.sqlite3'}")}
+_database = DATABASES["default"]
+if _database["ENGINE"].endswith("sqlite3"):
+    _database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        # FULL: a commit that was answered survives a power cut too, not only a killed process.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+    }
+else:
+    _database.setdefault("CONN_MAX_AGE", 60)
+    _database["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "admin:login"
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = VAR_DIR / "static"
+# Pages work without a collectstatic step: WhiteNoise indexes the apps' own folders at start.
+WHITENOISE_USE_FINDERS = True
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _given["SECURE_COOKIES"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+# The embedded default speaks plain HTTP on loopback; TLS belongs to the proxy in front. Hosts are a setting.
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
+
+# Celery. The broker carries wake-ups only: every task finds its work in the database.
+CELERY_BROKER_DIR = VAR_DIR / "broker"
+if REDIS_URL:
+    CELERY_BROKER_URL = REDIS_URL
+else:
+    CELERY_BROKER_URL = "filesystem://"
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": str(CELERY_BROKER_DIR),
+        "data_folder_out": str(CELERY_BROKER_DIR),
+        "control_folder": str(CELERY_BROKER_DIR / "control"),
+    }
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": _given["LOG_LEVEL"]},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "celery": {"level": "WARNING"},
+        "kombu": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,12 @@
+"""Django's pages. The relay's endpoints are in `relay/endpoints.py`; `costrouter/asgi.py` tells the two apart."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+]
