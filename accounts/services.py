@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -52,6 +52,42 @@ def save_organization(*, organization: Organization) -> Organization:
     organization.save()
     record_change(Kind.ORGANIZATION, organization.pk)
     return organization
+
+
+@transaction.atomic
+def set_organizations_status(*, organizations: Iterable[Organization], status: str) -> int:
+    """Suspend organizations, or bring them back. Returns how many changed."""
+    changed = 0
+    for organization in organizations:
+        if organization.status != status:
+            organization.status = status
+            organization.save(update_fields=["status"])
+            record_change(Kind.ORGANIZATION, organization.pk)
+            changed += 1
+    return changed
+
+
+@transaction.atomic
+def save_membership(*, membership: Membership) -> Membership:
+    """Save a new or edited membership. Raises ValidationError, e.g. where the last owner would be gone."""
+    membership.full_clean()
+    membership.save()
+    _require_owner(membership.organization)
+    return membership
+
+
+@transaction.atomic
+def remove_membership(*, membership: Membership) -> None:
+    """Take a user out of an organization; their keys there are revoked. Raises ValidationError for the last owner."""
+    organization, user_id = membership.organization, membership.user_id
+    membership.delete()
+    _require_owner(organization)
+    set_api_keys_enabled(keys=list(organization.api_keys.filter(user_id=user_id)), enabled=False)
+
+
+def _require_owner(organization: Organization) -> None:
+    if not organization.memberships.filter(role=Membership.Role.OWNER).exists():
+        raise ValidationError("An organization needs an owner.")
 
 
 @transaction.atomic

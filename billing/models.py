@@ -39,7 +39,7 @@ class Wallet(models.Model):
 
 
 class ProcessLease(models.Model):
-    """A web process that may hold money. Renewed every 5 s; expired by the database's clock, its open holds are swept."""
+    """A web process that may hold money. Renewed every 5 s; once expired, its open holds are swept."""
 
     id = models.CharField(max_length=40, primary_key=True)
     process = models.CharField(max_length=200)
@@ -106,7 +106,9 @@ class UsageRecord(models.Model):
     http_status = models.PositiveSmallIntegerField(default=0)
     error_code = models.CharField(max_length=60, blank=True)
     streamed = models.BooleanField(default=False)
-    estimated = models.BooleanField(default=False, help_text="The upstream sent no usage: counted by our own tokenizer.")
+    estimated = models.BooleanField(
+        default=False, help_text="The upstream sent no usage: counted by our own tokenizer."
+    )
     units = models.JSONField(default=dict)
     lines = models.JSONField(default=list, help_text="Unit, quantity, price and what the price pays for.")
     cost_nanos = models.BigIntegerField(default=0)
@@ -188,7 +190,9 @@ class Price(models.Model):
 
     model_name = models.CharField(max_length=150)
     tier = models.CharField(
-        max_length=20, default=STANDARD, help_text="The service tier these prices are for: standard, flex, priority, batch."
+        max_length=20,
+        default=STANDARD,
+        help_text="The service tier these prices are for: standard, flex, priority, batch.",
     )
     units = models.JSONField(help_text='Unit → price as a decimal string, e.g. {"input": "0.15", "output": "0.6"}.')
     long_context_above = models.PositiveIntegerField(
@@ -211,7 +215,7 @@ class Price(models.Model):
 
 
 class Budget(models.Model):
-    """A limit on what a key, a member or an organization may spend in a window (UTC). Held and spent with the wallet."""
+    """A limit on what a key, a member or an organization may spend in a window (UTC). It moves with the wallet."""
 
     class Window(models.TextChoices):
         TOTAL = "total", "In all"
@@ -241,7 +245,7 @@ class Budget(models.Model):
 
 
 class DayTotal(models.Model):
-    """A day's settled usage (UTC day of the request) by organization, model, key and channel. Rebuildable from records."""
+    """Settled usage by UTC day of the request, organization, model, key and channel. Rebuildable from records."""
 
     day = models.DateField()
     organization = _loose_key(Organization)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from django.db.models import Q
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
 
 from billing.models import Budget, Price
 from billing.pricing import PriceInfo
@@ -38,6 +39,26 @@ def prices(*, model_names: Iterable[str] | None = None) -> dict[str, list[PriceI
 def latest_price(*, model_name: str, tier: str = Price.STANDARD) -> Price | None:
     """The price that takes effect last."""
     return Price.objects.filter(model_name=model_name, tier=tier).order_by("-effective_from", "-id").first()
+
+
+def with_price_in_force(rows: QuerySet[Price]) -> QuerySet[Price]:
+    """Prices with `in_force_id`: the number of the price in force now for the same model and tier."""
+    in_force = (
+        Price.objects.filter(
+            model_name=OuterRef("model_name"), tier=OuterRef("tier"), effective_from__lte=timezone.now()
+        )
+        .order_by("-effective_from", "-pk")
+        .values("pk")[:1]
+    )
+    return rows.annotate(in_force_id=Subquery(in_force))
+
+
+def current_prices(*, model_names: Iterable[str]) -> dict[str, Price]:
+    """The standard price in force now, by model name."""
+    rows = Price.objects.filter(
+        model_name__in=list(model_names), tier=Price.STANDARD, effective_from__lte=timezone.now()
+    )
+    return {price.model_name: price for price in rows.order_by("effective_from", "pk")}
 
 
 def budget_ids(*, organization_id: int, user_id: int, api_key_id: int) -> tuple[int, ...]:

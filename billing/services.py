@@ -98,7 +98,7 @@ def append_price(
     note: str = "",
     actor: User | None = None,
 ) -> Price:
-    """A new dated price; earlier ones stay. Requests held before `effective_from` keep theirs. Raises ValidationError."""
+    """A new dated price; requests held before `effective_from` keep the earlier one. Raises ValidationError."""
     texts = {name: f"{Decimal(str(value)):f}" for name, value in units.items()} if not prices_problem(units) else units
     long_texts = dict(long_context_units or {})
     for problem in (prices_problem(texts), prices_problem(long_texts)):

@@ -32,7 +32,9 @@ class ModelGroup(models.Model):
         validators=[MinValueValidator(Decimal("0"))],
         help_text="What a model's price is multiplied by for keys of this group. 1 is the list price.",
     )
-    is_public = models.BooleanField("public", default=True, help_text="Off: only the organizations named below may use it.")
+    is_public = models.BooleanField(
+        "public", default=True, help_text="Off: only the organizations named below may use it."
+    )
     organizations: Any = models.ManyToManyField(Organization, blank=True, related_name="model_groups")
 
     class Meta:
@@ -56,13 +58,20 @@ class CatalogueModel(models.Model):
         null=True, blank=True, help_text="Tokens. Bounds what a request can cost. Empty: unknown."
     )
     max_output = models.PositiveIntegerField(
-        null=True, blank=True, help_text="Tokens. Bounds what an answer can cost. Empty: the context window, else 32,768."
+        null=True,
+        blank=True,
+        help_text="Tokens. Bounds what an answer can cost. Empty: the context window, else 32,768.",
     )
     input_modalities = models.JSONField(default=text_only, blank=True, help_text="Of text, image, audio, file.")
     output_modalities = models.JSONField(default=text_only, blank=True, help_text="Of text, image, audio.")
     image_allowance = models.PositiveIntegerField(default=4_096, help_text="Tokens held for each image in a request.")
     audio_allowance = models.PositiveIntegerField(default=8_192, help_text="Tokens held for each audio part.")
     file_allowance = models.PositiveIntegerField(default=65_536, help_text="Tokens held for each file part.")
+    hidden_reasoning = models.BooleanField(
+        default=False,
+        help_text="It reasons without showing it. A stream whose client goes away is then read to its end, "
+        "since only the final usage tells what was spent.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -103,7 +112,9 @@ class Channel(models.Model):
     groups: Any = models.ManyToManyField(ModelGroup, related_name="channels")
     served_models: Any = models.ManyToManyField(CatalogueModel, through="ChannelModel", related_name="channels")
     connect_timeout = _seconds(10, "Seconds to connect.")
-    first_byte_timeout = _seconds(120, "Seconds until the first byte of an answer; after that another channel is tried.")
+    first_byte_timeout = _seconds(
+        120, "Seconds until the first byte of an answer; after that another channel is tried."
+    )
     idle_timeout = _seconds(300, "Seconds a stream may be silent before it counts as cut.")
     cost_multiplier = models.DecimalField(
         max_digits=8,

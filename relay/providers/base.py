@@ -10,7 +10,7 @@ from enum import Enum
 class Fault(Enum):
     """Whose fault an upstream's error answer is.
 
-    CLIENT: passes through, nothing is retried. OPERATOR: never passes through (it may echo a secret); retried elsewhere.
+    CLIENT: passes through, nothing is retried. OPERATOR: never passes through, for it may echo a secret; retried.
     """
 
     CLIENT = "client"

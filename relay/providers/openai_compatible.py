@@ -8,8 +8,7 @@ PATHS = {"openai_chat": "/chat/completions", "models": "/models"}
 
 # Statuses that say something about the operator's account, configuration or quota, or the upstream itself.
 _OPERATOR_STATUSES = frozenset({401, 402, 403, 404, 405, 407, 408, 429})
-# A 400 that complains of the credential (e.g. Gemini's OpenAI endpoint answers a bad key so), and the words of a 404
-# that does concern the request.
+# A 400 that complains of the credential: Gemini's OpenAI endpoint answers a bad key so.
 _CREDENTIAL_WORDS = (b"api key", b"api_key", b"apikey", b"credential", b"unauthorized", b"authentication", b"billing")
 
 
@@ -19,7 +18,7 @@ def bearer(credentials: str) -> list[tuple[bytes, bytes]]:
 
 
 def fault(status: int, body: bytes) -> Fault:
-    """4xx are the client's, save those about the account, a mis-mapped model, or a credential. The rest is the operator's."""
+    """4xx are the client's, save those about the account, a mis-mapped model, or a credential."""
     if not 400 <= status < 500 or status in _OPERATOR_STATUSES:
         return Fault.OPERATOR
     if status == 400 and any(word in body[:4096].lower() for word in _CREDENTIAL_WORDS):

@@ -1,0 +1,3 @@
+"""The operator's pages of the accounts app."""
+
+from accounts.admin import api_keys, organizations, users  # noqa: F401  (each registers its models)

@@ -1,0 +1,170 @@
+"""API keys. A key's secret is shown on one page, once; only its keyed hash is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, DropdownFilter
+from unfold.decorators import display
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from accounts import services
+from accounts.models import ApiKey
+from costrouter.admin_base import ServiceAdmin, badge, link, lookup, page_url, two_lines
+from costrouter.admin_fields import LinesField, NamesField
+
+
+class ApiKeyForm(forms.ModelForm):
+    """A key's limits in friendly fields."""
+
+    group = forms.ChoiceField(
+        label="model group",
+        initial="default",
+        widget=UnfoldAdminSelectWidget(),
+        help_text="Decides which channels serve it and at what rate.",
+    )
+    allowed_models = NamesField(label="models", help_text="What it may use. Empty: every model of its group.")
+    allowed_ips = LinesField(
+        label="allowed addresses",
+        help_text="IP addresses or networks such as 203.0.113.0/24, one a line. Empty: it works from anywhere.",
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ("organization", "user", "name", "enabled", "expires_at", "allowed_models", "allowed_ips", "group")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["allowed_models"].offer(lookup("model_names"), self.instance.allowed_models)  # type: ignore[attr-defined]
+        groups = lookup("group_names") or ["default"]
+        kept = [self.instance.group] if self.instance.pk and self.instance.group not in groups else []
+        self.fields["group"].choices = [  # type: ignore[attr-defined]
+            *((name, name) for name in groups),
+            *((name, f"{name} (does not exist: refused)") for name in kept),
+        ]
+
+
+class GroupFilter(DropdownFilter):
+    """By model group, out of those that exist."""
+
+    title = "model group"
+    parameter_name = "group"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in lookup("group_names")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(group=self.value()) if self.value() else queryset
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ServiceAdmin):
+    """Keys of client SDKs."""
+
+    form = ApiKeyForm
+    list_display = ("key", "state", "organization", "user", "group", "limits", "expires_at", "created_at")
+    list_display_links = ("key",)
+    list_select_related = ("organization", "user")
+    list_filter = (
+        ("enabled", BooleanRadioFilter),
+        GroupFilter,
+        ("organization", AutocompleteSelectFilter),
+        ("user", AutocompleteSelectFilter),
+    )
+    list_filter_submit = True
+    search_fields = ("name", "prefix", "user__email", "organization__name")
+    search_help_text = "Name, first characters, user or organization"
+    show_full_result_count = False
+    autocomplete_fields = ("organization", "user")
+    readonly_fields = ("prefix_text", "created_at", "look_at")
+    actions = ("revoke", "enable")
+    add_fieldsets = (
+        (None, {"fields": (("organization", "user"), ("name", "group"))}),
+        ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at")}),
+    )
+    fieldsets = (
+        (None, {"fields": (("prefix_text", "look_at"), ("organization", "user"), ("name", "group"), "enabled")}),
+        ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at")}),
+    )
+
+    @display(description="Key", ordering="name")
+    def key(self, key: ApiKey) -> SafeString:
+        return two_lines(key.name, f"{key.prefix}…")
+
+    @display(description="Begins with")
+    def prefix_text(self, key: ApiKey) -> str:
+        return f"{key.prefix}…  (made {key.created_at:%Y-%m-%d %H:%M} UTC)"
+
+    @display(description="Look at")
+    def look_at(self, key: ApiKey) -> SafeString:
+        return link(page_url("billing.usagerecord", "changelist", api_key__id__exact=key.pk), "Its usage records")
+
+    @display(description="State", ordering="enabled")
+    def state(self, key: ApiKey) -> SafeString:
+        if not key.enabled:
+            return badge("Revoked", "danger")
+        if key.expires_at is not None and key.expires_at <= timezone.now():
+            return badge("Expired", "warning")
+        return badge("Enabled", "success")
+
+    @display(description="Limits")
+    def limits(self, key: ApiKey) -> str:
+        models, addresses = len(key.allowed_models), len(key.allowed_ips)
+        found = [f"{models} model{'s' * (models != 1)}"] if models else []
+        found += [f"{addresses} address{'es' * (addresses != 1)}"] if addresses else []
+        return ", ".join(found) or "—"
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if change:
+            services.save_api_key(key=obj)
+            return
+        created, secret = services.create_api_key(
+            organization=obj.organization,
+            user=obj.user,
+            name=obj.name,
+            expires_at=obj.expires_at,
+            allowed_models=obj.allowed_models,
+            allowed_ips=obj.allowed_ips,
+            group=obj.group,
+        )
+        obj.__dict__.update(created.__dict__)
+        request.new_secret = secret  # type: ignore[attr-defined]
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        """The one page that shows the secret. It is answered to the POST itself: nothing keeps it for later."""
+        response = TemplateResponse(
+            request,
+            "admin/key_created.html",
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": "API key created",
+                "subtitle": obj.name,
+                "key": obj,
+                "secret": request.new_secret,  # type: ignore[attr-defined]
+                "change_url": page_url("accounts.apikey", "change", obj.pk),
+                "list_url": page_url("accounts.apikey", "changelist"),
+            },
+        )
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def delete_model(self, request: HttpRequest, obj: ApiKey) -> None:
+        services.delete_api_key(key=obj)
+
+    @admin.action(description="Revoke: refuse requests under them", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        changed = services.set_api_keys_enabled(keys=queryset, enabled=False)
+        self.message_user(request, f"{changed} revoked. Requests under them are refused within a second.", messages.SUCCESS)
+
+    @admin.action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        changed = services.set_api_keys_enabled(keys=queryset, enabled=True)
+        self.message_user(request, f"{changed} enabled.", messages.SUCCESS)

@@ -1,0 +1,130 @@
+"""Users, and the roles that say what an operator who is not a superuser may do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import BooleanRadioFilter
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from accounts import services
+from accounts.models import User
+from costrouter.admin_base import ServiceAdmin, badge, link, page_url, two_lines
+
+admin.site.unregister(Group)
+POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
+    """Operator roles: sets of permissions for staff who are not superusers."""
+
+
+class AddUserForm(UserCreationForm):
+    """A new user: an address, a name, a password (or none)."""
+
+    class Meta:
+        model = User
+        fields = ("email", "name")
+        field_classes: dict[str, Any] = {}
+
+    def clean_email(self) -> str:
+        return User.objects.normalize_email(self.cleaned_data["email"]).lower()
+
+
+class EditUserForm(UserChangeForm):
+    """An edited user; the password has its own page."""
+
+    class Meta:
+        model = User
+        fields = "__all__"
+        field_classes: dict[str, Any] = {}
+
+    def clean_email(self) -> str:
+        return User.objects.normalize_email(self.cleaned_data["email"]).lower()
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ServiceAdmin):
+    """People. Only superusers give or take operator rights, or touch another superuser."""
+
+    form = EditUserForm
+    add_form = AddUserForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("who", "state", "rights", "date_joined", "last_login")
+    list_filter = (("is_active", BooleanRadioFilter), ("is_staff", BooleanRadioFilter))
+    list_filter_submit = True
+    search_fields = ("email", "name")
+    search_help_text = "E-mail or name"
+    ordering = ("email",)
+    filter_horizontal = ("groups", "user_permissions")
+    readonly_fields = ("organization_list", "last_login", "date_joined")
+    fieldsets = (
+        (None, {"fields": ("email", "name", "password", "is_active")}),
+        ("Organizations", {"fields": ("organization_list",)}),
+        ("Operator rights", {"fields": POWERS, "classes": ("tab",)}),
+        ("Dates", {"fields": ("last_login", "date_joined"), "classes": ("tab",)}),
+    )
+    add_fieldsets = (
+        (
+            None,
+            {
+                "fields": ("email", "name", "usable_password", "password1", "password2"),
+                "description": "A personal organization is made with the user.",
+            },
+        ),
+    )
+
+    @display(description="User", ordering="email")
+    def who(self, user: User) -> SafeString:
+        return two_lines(user.email, user.name)
+
+    @display(description="State", ordering="is_active")
+    def state(self, user: User) -> SafeString:
+        return badge("Active", "success") if user.is_active else badge("Off", "danger")
+
+    @display(description="Rights", ordering="is_staff")
+    def rights(self, user: User) -> SafeString | str:
+        if user.is_superuser:
+            return badge("Superuser", "primary")
+        return badge("Operator", "info") if user.is_staff else "—"
+
+    @display(description="Member of")
+    def organization_list(self, user: User) -> SafeString | str:
+        rows = user.memberships.select_related("organization")
+        return format_html_join(
+            "", "<div>{} · {}</div>", ((link(page_url("accounts.organization", "change", m.organization_id),
+                                             m.organization), m.get_role_display()) for m in rows)
+        ) or "—"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        return self.readonly_fields if request.user.is_superuser else (*self.readonly_fields, *POWERS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        allowed: bool = super().has_change_permission(request, obj)
+        if not isinstance(obj, User):
+            return allowed
+        return allowed and (request.user.is_superuser or not (obj.is_superuser or obj.is_staff) or obj == request.user)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Nobody is deleted: records and the ledger name them. `active` is switched off instead."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if change:
+            services.save_user(user=obj)
+            if request.user.is_superuser:
+                form.save_m2m()
+            return
+        password = form.cleaned_data.get("password1") if form.cleaned_data.get("set_usable_password", True) else None
+        created = services.create_user(email=obj.email, name=obj.name, password=password or None)
+        obj.__dict__.update(created.__dict__)
