@@ -6,4 +6,6 @@ class CostRouterConfig(AppConfig):
     verbose_name = "CostRouter"
 
     def ready(self) -> None:
-        from costrouter import checks  # noqa: F401  (registers the system checks)
+        # The app that `shared_task` sends through, and the system checks. Imported here and not by the package, so that
+        # the supervisor and gunicorn's master stay small: they import nothing but the table of settings.
+        from costrouter import celery, checks  # noqa: F401

@@ -6,7 +6,7 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, register, run_checks
 from django.core.exceptions import ImproperlyConfigured
 
 from costrouter.lib.netguard import networks_problem
@@ -23,7 +23,9 @@ def secrets_are_set(**kwargs: Any) -> list[CheckMessage]:
     except ImproperlyConfigured:
         secret_key = ""
     if len(secret_key) < 32:
-        found.append(Error("SECRET_KEY is missing or shorter than 32 characters.", hint=_GENERATE, id="costrouter.E001"))
+        found.append(
+            Error("SECRET_KEY is missing or shorter than 32 characters.", hint=_GENERATE, id="costrouter.E001")
+        )
     if len(settings.KEY_HASH_SECRET) < 32:
         found.append(
             Error("KEY_HASH_SECRET is missing or shorter than 32 characters.", hint=_GENERATE, id="costrouter.E002")
@@ -46,7 +48,7 @@ def secrets_are_set(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def network_settings_are_valid(**kwargs: Any) -> list[CheckMessage]:
-    """TRUSTED_PROXIES names addresses; numbers are in range; the database and the broker are of a kind we support."""
+    """TRUSTED_PROXIES names addresses; numbers are in range; the broker is of a kind we support."""
     found: list[CheckMessage] = []
     if problem := networks_problem(settings.TRUSTED_PROXIES):
         found.append(
@@ -55,23 +57,12 @@ def network_settings_are_valid(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     if not 0 <= settings.DRAIN_SECONDS <= 3600:
-        found.append(
-            Error("DRAIN_SECONDS is out of range.", hint="Seconds between 0 and 3600.", id="costrouter.E006")
-        )
+        found.append(Error("DRAIN_SECONDS is out of range.", hint="Seconds between 0 and 3600.", id="costrouter.E006"))
     if not 0 < settings.PORT < 65536:
         found.append(Error("PORT is out of range.", hint="A number between 1 and 65535.", id="costrouter.E007"))
     if not 1024 <= settings.MAX_BODY_BYTES <= 1 << 30:
         found.append(
             Error("MAX_BODY_BYTES is out of range.", hint="Between 1024 and 1073741824.", id="costrouter.E008")
-        )
-    engine = settings.DATABASES["default"]["ENGINE"]
-    if not engine.endswith(("sqlite3", "postgresql")):
-        found.append(
-            Error(
-                f"DATABASE_URL: {engine} is not supported.",
-                hint="sqlite:///path or postgres://user:password@host/name.",
-                id="costrouter.E009",
-            )
         )
     if settings.REDIS_URL and not settings.REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
         found.append(
@@ -80,3 +71,23 @@ def network_settings_are_valid(**kwargs: Any) -> list[CheckMessage]:
     if settings.WEB_WORKERS < 1:
         found.append(Error("WEB_WORKERS must be at least 1.", hint="One a core is a good start.", id="costrouter.E011"))
     return found
+
+
+@register()
+def environment_can_be_read(**kwargs: Any) -> list[CheckMessage]:
+    """Every variable of the table could be read as what it is. The value is not repeated: it may be a secret."""
+    return [
+        Error(
+            f"{problem.variable.name} {problem.message}.",
+            hint=f"{problem.variable.help} Default: {problem.variable.default_text or 'none'}.",
+            id="costrouter.E009",
+        )
+        for problem in settings.ENVIRONMENT_PROBLEMS
+    ]
+
+
+def refuse_errors() -> None:
+    """Exit with the messages where a system check finds an error: for processes that no management command starts."""
+    errors = [message for message in run_checks() if message.is_serious()]
+    if errors:
+        raise SystemExit("CostRouter does not start:\n" + "\n".join(str(message) for message in errors))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
-import environ
+from costrouter.env import BASE_DIR, load
 
-from costrouter.env import VARIABLES
-
-BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-VAR_DIR = (BASE_DIR / env.str("VAR_DIR", "var")).resolve()
-# `make setup` keeps the secrets it generates here; the environment itself always wins.
-environ.Env.read_env(VAR_DIR / "secrets.env", overwrite=False)
-
-_given = {v.name: getattr(env, v.cast)(v.name, default=v.default) for v in VARIABLES}
+_environment = load()
+_given = _environment.values
+VAR_DIR = _environment.var_dir
+# What could not be read: the system checks say so, by name and with a hint.
+ENVIRONMENT_PROBLEMS = _environment.problems
 
 SECRET_KEY = _given["SECRET_KEY"]
 KEY_HASH_SECRET = _given["KEY_HASH_SECRET"]
@@ -32,7 +28,7 @@ WEB_WORKERS = _given["WEB_WORKERS"]
 MAX_BODY_BYTES = _given["MAX_BODY_BYTES"]
 ADMIN_EMAIL = _given["ADMIN_EMAIL"]
 # Where the sandbox upstream listens; `manage.py up` sets it when it starts one.
-SANDBOX_URL = env.str("SANDBOX_URL", "")
+SANDBOX_URL = os.environ.get("SANDBOX_URL", "")
 
 INSTALLED_APPS = [
     "unfold",
@@ -80,7 +76,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'costrouter.sqlite3'}")}
+DATABASES = {"default": _given["DATABASE"]}
 _database = DATABASES["default"]
 if _database["ENGINE"].endswith("sqlite3"):
     _database["OPTIONS"] = {
@@ -131,6 +127,8 @@ else:
         "data_folder_out": str(CELERY_BROKER_DIR),
         "control_folder": str(CELERY_BROKER_DIR / "control"),
     }
+    # Files have no place for the fanout of remote control; `celery inspect` needs Redis.
+    CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
