@@ -20,7 +20,7 @@ becomes of it here:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from fractions import Fraction
@@ -91,12 +91,12 @@ class SeedPrice:
 
     units: Mapping[str, Decimal]
     long_above: int | None = None
-    long_units: Mapping[str, Decimal] | None = None
+    long_units: Mapping[str, Decimal] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
     def terms(self) -> tuple[Mapping[str, Decimal], int | None, Mapping[str, Decimal]]:
         """What must be equal for two prices to be the same."""
-        return self.units, self.long_above, self.long_units or {}
+        return self.units, self.long_above, self.long_units
 
 
 def seed_price(prices: ModelPrice) -> SeedPrice:
@@ -221,7 +221,7 @@ def _at_least(price: ModelPrice, other: ModelPrice) -> bool:
         one.units.keys() == two.units.keys()
         and one.long_above == two.long_above
         and all(one.units[name] >= two.units[name] for name in one.units)
-        and all((one.long_units or {})[name] >= value for name, value in (two.long_units or {}).items())
+        and all(one.long_units.get(name, one.units[name]) >= value for name, value in two.long_units.items())
     )
 
 

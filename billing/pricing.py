@@ -65,32 +65,46 @@ class Rates:
         for name, quantity in units.items():
             if name == "reasoning":
                 # Contained in output, which is already charged: only the difference between the two prices.
-                total += quantity * (numerators["reasoning"] - numerators["output"])
+                part = min(quantity, units.get("output", 0))
+                total += part * (numerators["reasoning"] - numerators["output"])
             else:
                 total += quantity * numerators[name]
-        return divide_half_up(max(0, total), self.denominator)
+        return divide_half_up(total, self.denominator)
 
     def lines_json(self, units: Mapping[str, int]) -> str:
-        """The record's lines as JSON text: `[{"unit", "quantity", "price", "per"}]`, prices before the rate."""
-        fragments = self._table(units).fragments
-        return "[" + ",".join(f'{{"quantity":{q},{fragments[name]}}}' for name, q in units.items() if q) + "]"
+        """The record's lines as JSON text: `[{"unit", "quantity", "price", "per"}]`, prices before the rate.
+
+        They add up to the cost: reasoning has a line, taken out of output's, only where its price is not output's.
+        """
+        table = self._table(units)
+        quantities = dict(units)
+        reasoning = min(quantities.pop("reasoning", 0), units.get("output", 0))
+        if reasoning and table.numerators["reasoning"] != table.numerators["output"]:
+            quantities["output"] -= reasoning
+            quantities["reasoning"] = reasoning
+        lines = (f'{{"quantity":{q},{table.fragments[name]}}}' for name, q in quantities.items() if q)
+        return "[" + ",".join(lines) + "]"
 
     def _worst(self, names: tuple[str, ...], long: bool) -> int:
         tables = [self.base] + ([self.long] if long and self.long is not None else [])
         return max(table.numerators[name] for table in tables for name in names)
 
-    def input_numerator(self, *, text: int, image: int = 0, audio: int = 0) -> int:
-        """An upper bound of the input's cost, as a numerator over `denominator`. Text may turn out as cache writes."""
+    def input_numerator(self, *, text: int, image: int = 0, audio: int = 0, hour_cache: bool = False) -> int:
+        """An upper bound of the input's cost, over `denominator`. Any of it may turn out as a cache write.
+
+        `hour_cache`: the request asks for one-hour cache writes, the dearest kind.
+        """
         long = text + image + audio > self.long_above
+        any_kind = ("input", "cache_read", "cache_write_5m", *(("cache_write_1h",) if hour_cache else ()))
         return (
-            text * self._worst(("input", "cache_write_5m"), long)
-            + image * self._worst(("image_in", "input"), long)
-            + audio * self._worst(("audio_in", "input"), long)
+            text * self._worst(any_kind, long)
+            + image * self._worst((*any_kind, "image_in"), long)
+            + audio * self._worst((*any_kind, "audio_in"), long)
         )
 
-    def output_numerator(self, *, audio: bool, input_tokens: int) -> int:
+    def output_numerator(self, *, audio: bool, input_tokens: int, image: bool = False) -> int:
         """An upper bound of the cost of one output token, as a numerator over `denominator`."""
-        names = ("output", "reasoning", "audio_out") if audio else ("output", "reasoning")
+        names = ("output", "reasoning", *(("audio_out",) if audio else ()), *(("image_out",) if image else ()))
         return self._worst(names, input_tokens > self.long_above)
 
     def nanos(self, numerator: int) -> int:
@@ -150,4 +164,6 @@ def prices_problem(units: object) -> str | None:
             return f"the price of {name} is not a number"
         if not price.is_finite() or price < 0 or price > 1_000_000:
             return f"the price of {name} must be between 0 and 1,000,000"
+        if int(price.as_tuple().exponent) < -18:
+            return f"the price of {name} has more than 18 decimals"
     return None
