@@ -1,0 +1,278 @@
+"""Sets up an installation from a script: administrator, organization, API key, channel, models, prices, opening credit.
+
+Everything may be asked for again: what is there stays, what is missing is added. Each call gives a new API key.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+
+from accounts.models import Organization, User
+from accounts.services import create_api_key, create_organization, create_user
+from billing.models import LedgerEntry, Price, Wallet
+from billing.services import add_entry, append_price, wallet_of
+from channels_app.models import CatalogueModel, Channel, Provider
+from channels_app.services import default_group, save_channel, save_model
+from costrouter import seeding
+from costrouter.lib.ids import password as new_password
+from costrouter.lib.money import usd_number, usd_to_nanos
+from costrouter.sandbox.models import CONTEXT_WINDOW, MAX_OUTPUT, MODELS
+
+T = TypeVar("T")
+ORGANIZATION = "Demo"
+SANDBOX_CHANNEL = "Sandbox"
+OPENAI_URL = "https://api.openai.com/v1"
+# A writer elsewhere may hold SQLite's lock for longer than the driver waits.
+BUSY_TRIES = 5
+
+
+class CannotBootstrap(Exception):
+    """What was asked for cannot be done; the message is for the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A channel to make or to complete. `base_url`: what the provider's own SDK takes; "" for the sandbox.
+
+    `key` None leaves an existing channel's credentials. Prices are USD per million tokens; None leaves them.
+    """
+
+    provider: str
+    base_url: str = ""
+    key: str | None = None
+    models: Sequence[str] = ()
+    price_input: Decimal | None = None
+    price_output: Decimal | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """What there is now. `admin_password` and `api_key` are shown here only; None: not made by this call."""
+
+    admin: User
+    admin_password: str | None
+    organization: Organization
+    api_key: str | None = None
+    channel: Channel | None = None
+    unpriced: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The object that `bootstrap --json` prints."""
+        wallet = wallet_of(organization=self.organization)
+        channel = self.channel
+        return {
+            "admin": {"username": self.admin.email, "password": self.admin_password},
+            "organization": {"id": self.organization.pk, "name": self.organization.name},
+            "api_key": self.api_key,
+            "channel": None
+            if channel is None
+            else {
+                "id": channel.pk,
+                "name": channel.name,
+                "provider": channel.provider,
+                "base_url": channel.base_url,
+                "models": list(channel.served_models.values_list("name", flat=True)),
+            },
+            "balance_usd": usd_number(wallet.balance_nanos),
+            "unpriced": self.unpriced,
+        }
+
+
+def sandbox_upstream() -> Upstream:
+    """The channel of the built-in sandbox."""
+    return Upstream(provider=Provider.SANDBOX, models=tuple(MODELS))
+
+
+def bootstrap(
+    *,
+    upstream: Upstream,
+    balance: Decimal | None = None,
+    with_key: bool = True,
+    admin_password: str | None = None,
+) -> Result:
+    """Make what is missing, in one transaction. `balance` is the opening credit in USD: once a wallet, ever.
+
+    `admin_password`: the password of the administrator if this call makes them; else a new one. Raises CannotBootstrap.
+    """
+    _refuse_nonsense(upstream, balance)
+    if upstream.provider != Provider.SANDBOX and upstream.price_input is None and upstream.price_output is None:
+        _seed_prices(upstream.models)
+
+    def work() -> Result:
+        with transaction.atomic():
+            _one_at_a_time()
+            admin, made_password = _admin(admin_password)
+            organization = _organization(admin)
+            result = Result(admin=admin, admin_password=made_password, organization=organization)
+            wallet = wallet_of(organization=organization)
+            if balance:
+                _open(wallet, usd_to_nanos(balance))
+            result.channel = _channel(upstream)
+            result.unpriced = _price(upstream)
+            if with_key:
+                result.api_key = create_api_key(organization=organization, user=admin, name="Bootstrap")[1]
+            return result
+
+    try:
+        return retried(work)
+    except ValidationError as error:
+        raise CannotBootstrap("; ".join(error.messages)) from error
+
+
+def retried(work: Callable[[], T]) -> T:
+    """Do a piece of work that is one transaction; again where SQLite was busy for longer than the driver waits."""
+    for left in reversed(range(BUSY_TRIES)):
+        try:
+            return work()
+        except OperationalError as error:
+            if connection.vendor != "sqlite" or "locked" not in str(error) or not left:
+                raise
+            connection.close()
+            time.sleep(0.2)
+    raise AssertionError("the last try returns or raises")
+
+
+def _one_at_a_time() -> None:
+    """Two bootstraps at once wait for each other: on SQLite every transaction does, on PostgreSQL by this lock."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [0x436F7375])
+
+
+def _refuse_nonsense(upstream: Upstream, balance: Decimal | None) -> None:
+    """Raise CannotBootstrap for what cannot work, before anything is written."""
+    try:
+        if balance is not None and usd_to_nanos(balance) < 0:
+            raise CannotBootstrap("--balance must not be negative")
+    except ValueError as error:
+        raise CannotBootstrap(f"--balance: {error}") from error
+    if upstream.provider != Provider.SANDBOX and not upstream.base_url:
+        raise CannotBootstrap("--upstream-url is missing")
+
+
+def _admin(password: str | None) -> tuple[User, str | None]:
+    """The administrator: whoever has ADMIN_EMAIL, else the first there is, else a new one with their password."""
+    operators = User.objects.filter(is_superuser=True).order_by("id")
+    existing = operators.filter(email__iexact=settings.ADMIN_EMAIL).first() or operators.first()
+    if existing:
+        return existing, None
+    password = password or new_password()
+    return create_user(email=settings.ADMIN_EMAIL, password=password, is_staff=True, is_superuser=True), password
+
+
+def _organization(admin: User) -> Organization:
+    """The organization of every bootstrap key."""
+    mine = Organization.objects.filter(name=ORGANIZATION, is_personal=False, memberships__user=admin)
+    return mine.order_by("id").first() or create_organization(name=ORGANIZATION, owner=admin)
+
+
+def _open(wallet: Wallet, amount_nanos: int) -> None:
+    add_entry(
+        wallet=wallet,
+        kind=LedgerEntry.Kind.OPENING,
+        amount_nanos=amount_nanos,
+        idempotency_key=f"opening:{wallet.pk}",
+        note="Opening credit",
+    )
+
+
+def _seed_prices(names: Sequence[str]) -> None:
+    """List prices and catalogue entries of the models that have no price yet, where the data know them."""
+    priced = set(Price.objects.filter(model_name__in=names).values_list("model_name", flat=True))
+    if missing := [name for name in names if name not in priced]:
+        retried(lambda: seeding.seed(models=missing, catalogue=True))
+
+
+def _channel(upstream: Upstream) -> Channel:
+    """The channel of this provider and URL, with these models besides those it has; a new one if there is none."""
+    base_url = upstream.base_url.rstrip("/")
+    found = Channel.objects.filter(
+        provider=upstream.provider, base_url__in=[base_url, base_url + "/"] if base_url else [""]
+    )
+    channel = found.order_by("id").first()
+    if channel is None:
+        if not upstream.models:
+            raise CannotBootstrap("--models is missing: which models does this upstream serve?")
+        channel = Channel(
+            name=_channel_name(upstream.provider, base_url),
+            provider=upstream.provider,
+            base_url=base_url,
+            allow_private_addresses=True,
+        )
+        save_channel(channel=channel, credentials=upstream.key or "", groups=[default_group()])
+    served = {entry.model: entry.upstream_name for entry in channel.channel_models.select_related("model")}
+    wanted = {_model(name): "" for name in upstream.models}
+    return save_channel(channel=channel, credentials=upstream.key, models={**wanted, **served})
+
+
+def _channel_name(provider: str, base_url: str) -> str:
+    """A name that no channel has: the sandbox's, or the provider and the host."""
+    name = (
+        SANDBOX_CHANNEL if provider == Provider.SANDBOX else f"{Provider(provider).label} {urlsplit(base_url).netloc}"
+    )
+    name = name[:90]
+    taken = set(Channel.objects.filter(name__startswith=name).values_list("name", flat=True))
+    number = 1
+    while (unique := name if number == 1 else f"{name} {number}") in taken:
+        number += 1
+    return unique
+
+
+def _model(name: str) -> CatalogueModel:
+    """The catalogue's entry of a model, made if there is none."""
+    existing = CatalogueModel.objects.filter(name=name).first()
+    if existing:
+        return existing
+    model = CatalogueModel(name=name)
+    if sandbox := MODELS.get(name):
+        model.display_name, model.owned_by = sandbox.display_name, "costrouter"
+        model.context_window, model.max_output = CONTEXT_WINDOW, MAX_OUTPUT
+    return save_model(model=model)
+
+
+def _price(upstream: Upstream) -> list[str]:
+    """Append the prices that differ from those in force. Returns the models that have none."""
+    unpriced = []
+    for name in upstream.models:
+        wanted: dict[str, Decimal] = {}
+        if upstream.price_input is not None:
+            wanted["input"] = upstream.price_input
+        if upstream.price_output is not None:
+            wanted["output"] = upstream.price_output
+        current = _in_force(name)
+        if not wanted and current is None and name in MODELS and upstream.provider == Provider.SANDBOX:
+            model = MODELS[name]
+            wanted = {"input": Decimal(model.price_input), "output": Decimal(model.price_output)}
+        if wanted:
+            _append_where_different(name, wanted, current)
+        elif current is None:
+            unpriced.append(name)
+    return unpriced
+
+
+def _in_force(name: str) -> Price | None:
+    started = Price.objects.filter(model_name=name, tier=Price.STANDARD, effective_from__lte=timezone.now())
+    return started.order_by("-effective_from", "-id").first()
+
+
+def _append_where_different(name: str, wanted: dict[str, Decimal], current: Price | None) -> None:
+    """One of the two prices changes that one; both say all there is to say, cached and audio tokens included."""
+    known = {unit: Decimal(value) for unit, value in current.units.items()} if current else {}
+    if len(wanted) == 1:
+        if not known:
+            raise CannotBootstrap(f"{name} has no price yet: give both --price-input and --price-output")
+        wanted = {**known, **wanted}
+    elif current is not None and current.long_context_above is not None:
+        known = {}  # a price by length is another price, whatever its base
+    if wanted != known:
+        append_price(model_name=name, units=wanted, source="bootstrap")

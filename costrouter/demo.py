@@ -1,0 +1,59 @@
+"""The first start of `make run`: something to sign in with, something to call, and a key to call it with."""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+
+from django.conf import settings
+
+from accounts.selectors import key_by_digest
+from channels_app.models import Channel, Provider
+from costrouter.bootstrap import OPENAI_URL, Result, Upstream, bootstrap, sandbox_upstream
+from costrouter.lib.crypto import key_digest
+from costrouter.lib.ids import password as new_password
+from costrouter.secretfile import write_private
+
+BALANCE = Decimal("10")
+# Current chat models that the price data know; the admin adds others.
+OPENAI_MODELS = (
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-4.1",
+    "gpt-4.1-mini",
+    "gpt-5",
+    "gpt-5-mini",
+    "gpt-5.5",
+    "gpt-6-luna",
+    "gpt-6-sol",
+    "o3",
+    "o4-mini",
+)
+DEMO_KEY = settings.VAR_DIR / "demo-key"
+ADMIN_PASSWORD = settings.VAR_DIR / "admin-password"
+
+
+def demo() -> Result | None:
+    """Set up the demonstration once: the sandbox, a balance, a key in VAR_DIR/demo-key. None where it had been done.
+
+    With OPENAI_API_KEY in the environment a channel to OpenAI is added, whenever there is none.
+    """
+    result = None
+    if not _has_key():
+        password = new_password()
+        result = bootstrap(upstream=sandbox_upstream(), balance=BALANCE, admin_password=password)
+        if result.admin_password:
+            write_private(ADMIN_PASSWORD, password + "\n")
+        write_private(DEMO_KEY, f"{result.api_key}\n")
+    openai_key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if openai_key and not Channel.objects.filter(provider=Provider.OPENAI).exists():
+        upstream = Upstream(provider=Provider.OPENAI, base_url=OPENAI_URL, key=openai_key, models=OPENAI_MODELS)
+        bootstrap(upstream=upstream, with_key=False)
+    return result
+
+
+def _has_key() -> bool:
+    """Whether the key that VAR_DIR/demo-key holds is one of this database's."""
+    if not DEMO_KEY.exists():
+        return False
+    return key_by_digest(key_digest(settings.KEY_HASH_SECRET, DEMO_KEY.read_text().strip())) is not None

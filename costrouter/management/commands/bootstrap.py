@@ -1,0 +1,94 @@
+"""`manage.py bootstrap`: sets up an installation from a script. What it does is `costrouter.bootstrap`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from decimal import Decimal
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from channels_app.models import Provider
+from costrouter.bootstrap import OPENAI_URL, CannotBootstrap, Result, Upstream, bootstrap, sandbox_upstream
+from costrouter.database import migrate
+from costrouter.demo import ADMIN_PASSWORD, DEMO_KEY, demo
+
+
+def usd(text: str) -> Decimal:
+    """An amount of dollars on the command line."""
+    try:
+        amount = Decimal(text)
+    except ArithmeticError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not amount.is_finite():
+        raise argparse.ArgumentTypeError("must be a finite number")
+    return amount
+
+
+class Command(BaseCommand):
+    help = (
+        "Make what is missing: administrator, organization, channel, models, prices, opening credit. Every call gives "
+        "a new API key of the same organization; earlier ones stay valid. Without --upstream-url the channel is the "
+        "built-in sandbox."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        providers = [name for name in Provider.values if name != Provider.SANDBOX]
+        parser.add_argument("--json", action="store_true", help="Print one JSON object and nothing else.")
+        parser.add_argument("--upstream-url", default="", help="What the provider's own SDK takes as its base URL.")
+        parser.add_argument("--upstream-key", help="The provider's key. Replaces that of an existing channel.")
+        parser.add_argument("--provider", choices=providers, default=None, help="Default: openai_compatible.")
+        parser.add_argument("--models", default="", help="Names, comma separated, added to those of the channel.")
+        parser.add_argument("--balance", type=usd, metavar="USD", help="The opening credit, once a wallet.")
+        parser.add_argument("--price-input", type=usd, metavar="USD", help="Per million input tokens.")
+        parser.add_argument("--price-output", type=usd, metavar="USD", help="Per million output tokens.")
+        parser.add_argument("--demo", action="store_true", help="The first start of `make run`, done once.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        migrate(out=self.stderr)  # type: ignore[arg-type]
+        if options["demo"]:
+            self._demo(demo())
+            return
+        try:
+            result = bootstrap(upstream=self._upstream(options), balance=options["balance"])
+        except CannotBootstrap as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.stdout.write(json.dumps(result.as_dict()))
+        else:
+            self._tell(result)
+
+    def _upstream(self, options: dict[str, Any]) -> Upstream:
+        names = tuple(dict.fromkeys(name.strip() for name in options["models"].split(",") if name.strip()))
+        url, provider = options["upstream_url"], options["provider"]
+        if not url and provider is None:
+            for option in ("upstream_key", "models", "price_input", "price_output"):
+                if options[option]:
+                    raise CannotBootstrap(f"--{option.replace('_', '-')} needs --upstream-url")
+            return sandbox_upstream()
+        provider = provider or Provider.OPENAI_COMPATIBLE
+        return Upstream(
+            provider=provider,
+            base_url=url or (OPENAI_URL if provider == Provider.OPENAI else ""),
+            key=options["upstream_key"],
+            models=names,
+            price_input=options["price_input"],
+            price_output=options["price_output"],
+        )
+
+    def _tell(self, result: Result) -> None:
+        found = result.as_dict()
+        self.stdout.write(f"Administrator  {found['admin']['username']}")
+        self.stdout.write(f"Password       {result.admin_password or '(as it was)'}")
+        self.stdout.write(f"Organization   {found['organization']['name']}, balance {found['balance_usd']} USD")
+        self.stdout.write(f"Channel        {found['channel']['name']}: {', '.join(found['channel']['models'])}")
+        self.stdout.write(f"API key        {result.api_key}  (shown once)")
+        if result.unpriced:
+            self.stdout.write(f"Without a price, so refused: {', '.join(result.unpriced)}")
+
+    def _demo(self, result: Result | None) -> None:
+        if result is not None:
+            self.stdout.write(f"First start: an API key with {result.as_dict()['balance_usd']} USD is in {DEMO_KEY}")
+            if result.admin_password:
+                self.stdout.write(f"The password of {result.admin.email} is in {ADMIN_PASSWORD}")
