@@ -59,7 +59,7 @@ def drop_empty_files(**kwargs: Any) -> None:
 
 def _broker_folders(celery: Celery) -> list[Path]:
     """The folders of the filesystem broker; none where Redis is the broker."""
-    if celery.conf.broker_url != "filesystem://":
+    if not celery.conf.broker_url.startswith("filesystem:"):
         return []
     options = celery.conf.broker_transport_options
     return [Path(options["data_folder_in"]), Path(options["control_folder"])]
