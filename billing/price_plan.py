@@ -39,8 +39,10 @@ class Plan:
 def plan_model(
     model: ModelInfo, existing: Sequence[Dated], *, now: datetime, peak: bool = False, overwrite: bool = False
 ) -> Plan:
-    """Compare `existing`, oldest first, with the data. What is not ours stays unless `overwrite`, and so do its tiers:
-    where someone priced a model themselves, no tier of it appears at list price.
+    """Compare `existing`, oldest first, with the data. What is not ours stays unless `overwrite`.
+
+    While someone's own standard price is in force, the model's other tiers stay as they are too: else a tier at list
+    price would undercut it.
     """
     plan = Plan()
     known = list(existing)
@@ -57,10 +59,10 @@ def plan_model(
             if wanted is None:
                 continue
             current = in_force(known, tier, moment)
-            guard = current or in_force(known, STANDARD, moment)
             if current is None or current.price.terms() != wanted.terms():
-                if guard is not None and not guard.ours and not overwrite:
-                    _tell(plan.protected, tier, "the price in force was not seeded: it stays")
+                guards = (current, in_force(known, STANDARD, moment))
+                if not overwrite and any(guard is not None and not guard.ours for guard in guards):
+                    _tell(plan.protected, tier, "the model's price in force was not seeded: it stays")
                     continue
                 step = Dated(tier, moment, wanted)
                 plan.steps.append(step)
