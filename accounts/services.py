@@ -68,26 +68,22 @@ def set_organizations_status(*, organizations: Iterable[Organization], status: s
 
 
 @transaction.atomic
-def save_membership(*, membership: Membership) -> Membership:
-    """Save a new or edited membership. Raises ValidationError, e.g. where the last owner would be gone."""
-    membership.full_clean()
-    membership.save()
-    _require_owner(membership.organization)
-    return membership
+def change_members(
+    *, organization: Organization, saved: Iterable[Membership] = (), removed: Iterable[Membership] = ()
+) -> None:
+    """Save and remove memberships together; keys of people who are no longer members are revoked.
 
-
-@transaction.atomic
-def remove_membership(*, membership: Membership) -> None:
-    """Take a user out of an organization; their keys there are revoked. Raises ValidationError for the last owner."""
-    organization, user_id = membership.organization, membership.user_id
-    membership.delete()
-    _require_owner(organization)
-    set_api_keys_enabled(keys=list(organization.api_keys.filter(user_id=user_id)), enabled=False)
-
-
-def _require_owner(organization: Organization) -> None:
+    Raises ValidationError where no owner would be left.
+    """
+    for membership in saved:
+        membership.full_clean()
+        membership.save()
+    for membership in removed:
+        membership.delete()
     if not organization.memberships.filter(role=Membership.Role.OWNER).exists():
         raise ValidationError("An organization needs an owner.")
+    members = organization.memberships.values("user")
+    set_api_keys_enabled(keys=list(organization.api_keys.filter(enabled=True).exclude(user__in=members)), enabled=False)
 
 
 @transaction.atomic

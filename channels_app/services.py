@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from accounts.changes import record_change
-from accounts.models import ConfigChange
+from accounts.models import ConfigChange, Organization
 from channels_app.models import CatalogueModel, Channel, ChannelModel, ModelGroup, Provider
 from costrouter.lib import crypto, netguard
 
@@ -32,7 +32,7 @@ def save_channel(
     groups: Iterable[ModelGroup] | None = None,
     models: Mapping[CatalogueModel, str] | None = None,
 ) -> Channel:
-    """Save a channel. `credentials`, `groups` and `models` (model → upstream name or "") replace what is there unless None.
+    """Save a channel. `credentials`, `groups`, `models` (model → upstream name or "") replace what is there unless None.
 
     Raises ValidationError, e.g. for a private address without the permission.
     """
@@ -106,10 +106,12 @@ def delete_model(*, model: CatalogueModel) -> None:
 
 
 @transaction.atomic
-def save_group(*, group: ModelGroup) -> ModelGroup:
-    """Save a model group. Raises ValidationError."""
+def save_group(*, group: ModelGroup, organizations: Iterable[Organization] | None = None) -> ModelGroup:
+    """Save a model group; `organizations` replace those that may use it unless None. Raises ValidationError."""
     group.full_clean()
     group.save()
+    if organizations is not None:
+        group.organizations.set(organizations)
     record_change(Kind.GROUP, group.pk)
     return group
 

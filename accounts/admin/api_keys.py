@@ -162,7 +162,9 @@ class ApiKeyAdmin(ServiceAdmin):
     @admin.action(description="Revoke: refuse requests under them", permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         changed = services.set_api_keys_enabled(keys=queryset, enabled=False)
-        self.message_user(request, f"{changed} revoked. Requests under them are refused within a second.", messages.SUCCESS)
+        self.message_user(
+            request, f"{changed} revoked. Requests under them are refused within a second.", messages.SUCCESS
+        )
 
     @admin.action(description="Enable", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:

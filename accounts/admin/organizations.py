@@ -17,7 +17,7 @@ from unfold.decorators import display
 
 from accounts import services
 from accounts.models import Membership, Organization, User
-from costrouter.admin_base import ServiceAdmin, badge, link, lookup, number, page_url
+from costrouter.admin_base import ServiceAdmin, badge, link, number, page_url
 from costrouter.lib.money import usd_text
 
 
@@ -50,6 +50,7 @@ class OrganizationAdmin(ServiceAdmin):
     search_fields = ("name", "memberships__user__email")
     search_help_text = "Name or a member's e-mail"
     show_full_result_count = False
+    list_select_related = ("wallet",)
     readonly_fields = ("is_personal", "created_at", "money", "look_at")
     actions = ("suspend", "activate")
     inlines = (MembershipInline,)
@@ -60,11 +61,11 @@ class OrganizationAdmin(ServiceAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
         if obj is None:
             return ((None, {"fields": ("name", "owner")}),)
-        return (
-            (None, {"fields": (("name", "status"), ("money", "look_at"), ("is_personal", "created_at"))}),
-        )
+        return ((None, {"fields": (("name", "status"), ("money", "look_at"), ("is_personal", "created_at"))}),)
 
-    def get_form(self, request: HttpRequest, obj: Organization | None = None, change: bool = False, **kwargs: Any) -> Any:
+    def get_form(
+        self, request: HttpRequest, obj: Organization | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
         if obj is None:
             kwargs["form"] = NewOrganizationForm
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -89,9 +90,9 @@ class OrganizationAdmin(ServiceAdmin):
     def member_count(self, organization: Any) -> SafeString:
         return number(organization.members_total)
 
-    @display(description="Balance")
+    @display(description="Balance", ordering="wallet__balance_nanos")
     def balance(self, organization: Organization) -> SafeString | str:
-        wallet = lookup("wallets", [organization.pk]).get(organization.pk)
+        wallet = getattr(organization, "wallet", None)
         if wallet is None:
             return "—"
         tone = "bad" if wallet.balance_nanos < 0 else ""
@@ -125,10 +126,8 @@ class OrganizationAdmin(ServiceAdmin):
         obj.__dict__.update(created.__dict__)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        for membership in formset.save(commit=False):
-            services.save_membership(membership=membership)
-        for membership in formset.deleted_objects:
-            services.remove_membership(membership=membership)
+        saved = formset.save(commit=False)
+        services.change_members(organization=form.instance, saved=saved, removed=formset.deleted_objects)
 
     def _set_status(self, request: HttpRequest, queryset: QuerySet[Organization], status: str, done: str) -> None:
         changed = services.set_organizations_status(organizations=queryset, status=status)

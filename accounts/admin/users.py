@@ -101,10 +101,20 @@ class UserAdmin(DjangoUserAdmin, ServiceAdmin):
     @display(description="Member of")
     def organization_list(self, user: User) -> SafeString | str:
         rows = user.memberships.select_related("organization")
-        return format_html_join(
-            "", "<div>{} · {}</div>", ((link(page_url("accounts.organization", "change", m.organization_id),
-                                             m.organization), m.get_role_display()) for m in rows)
-        ) or "—"
+        return (
+            format_html_join(
+                "",
+                "<div>{} · {}</div>",
+                (
+                    (
+                        link(page_url("accounts.organization", "change", m.organization_id), m.organization),
+                        m.get_role_display(),
+                    )
+                    for m in rows
+                ),
+            )
+            or "—"
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         return self.readonly_fields if request.user.is_superuser else (*self.readonly_fields, *POWERS)

@@ -1,0 +1,218 @@
+"""Channels: where requests go. Credentials can be set and cleared here, never read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.module_loading import import_string
+from django.utils.safestring import SafeString
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldBooleanSwitchWidget,
+)
+
+from channels_app import services
+from channels_app.models import Channel, ChannelModel, ModelGroup
+from costrouter.admin_base import ServiceAdmin, action_page, badge, link, number, page_url, two_lines
+
+
+class ChannelForm(forms.ModelForm):
+    """A channel. Its credentials go in and never come out."""
+
+    credentials = forms.CharField(
+        required=False,
+        max_length=10_000,
+        widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password", "placeholder": "leave empty to keep"}),
+        help_text="The upstream's API key. Stored encrypted, never shown again. Empty: what is stored stays.",
+    )
+    clear_credentials = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanSwitchWidget(),
+        help_text="Forget what is stored, e.g. for a server without keys.",
+    )
+
+    class Meta:
+        model = Channel
+        fields = (
+            *("name", "status", "provider", "base_url", "groups", "priority", "weight", "cost_multiplier"),
+            *("connect_timeout", "first_byte_timeout", "idle_timeout", "allow_private_addresses"),
+        )
+        widgets = {"groups": UnfoldAdminCheckboxSelectMultipleWidget()}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.instance.pk:
+            self.fields["credentials"].help_text = "The upstream's API key. Stored encrypted, never shown again."
+            self.fields["credentials"].widget.attrs.pop("placeholder", None)
+            if "groups" in self.fields:
+                self.fields["groups"].initial = ModelGroup.objects.filter(name="default")
+
+    def clean(self) -> Any:
+        cleaned = super().clean()
+        if self.cleaned_data.get("credentials") and self.cleaned_data.get("clear_credentials"):
+            self.add_error("clear_credentials", "Either give new credentials or clear them.")
+        return cleaned
+
+    def new_credentials(self) -> str | None:
+        """What to store: a text, "" to forget, None to keep what is there."""
+        return "" if self.cleaned_data.get("clear_credentials") else self.cleaned_data.get("credentials") or None
+
+
+class ChannelModelInline(TabularInline):
+    """The models that a channel serves."""
+
+    model = ChannelModel
+    extra = 0
+    autocomplete_fields = ("model",)
+    verbose_name = "model"
+    verbose_name_plural = "Models it serves"
+
+
+class TestForm(forms.Form):
+    """Which model to ask."""
+
+    model = forms.ChoiceField(
+        widget=UnfoldAdminSelectWidget(), help_text="One short chat completion is sent; the upstream may charge for it."
+    )
+
+    def __init__(self, *args: Any, names: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["model"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
+
+
+@admin.register(Channel)
+class ChannelAdmin(ServiceAdmin):
+    """Upstream channels."""
+
+    form = ChannelForm
+    inlines = (ChannelModelInline,)
+    list_display = ("title", "state", "priority", "weight", "model_count", "group_names", "secret", "multiplier")
+    list_display_links = ("title",)
+    list_filter = (
+        ("status", ChoicesDropdownFilter),
+        ("provider", ChoicesDropdownFilter),
+        ("groups", RelatedDropdownFilter),
+    )
+    list_filter_submit = True
+    search_fields = ("name", "base_url", "channel_models__model__name")
+    search_help_text = "Name, address or model"
+    actions = ("enable", "disable")
+    actions_detail = ("test",)
+    actions_row = ("test",)
+    readonly_fields = ("secret",)
+    fieldsets = (
+        (None, {"fields": (("name", "status"), ("provider", "base_url"))}),
+        ("Credentials", {"fields": ("secret", ("credentials", "clear_credentials"))}),
+        ("Routing", {"fields": ("groups", ("priority", "weight", "cost_multiplier"))}),
+        (
+            "Timeouts and network",
+            {
+                "fields": (("connect_timeout", "first_byte_timeout", "idle_timeout"), "allow_private_addresses"),
+            },
+        ),
+    )
+    add_fieldsets = (
+        fieldsets[0],
+        ("Credentials", {"fields": ("credentials",)}),
+        *fieldsets[2:],
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Channel]:
+        rows = super().get_queryset(request).prefetch_related("groups")
+        return rows.annotate(models_total=Count("channel_models", distinct=True))
+
+    @display(description="Channel", ordering="name")
+    def title(self, channel: Channel) -> SafeString:
+        return two_lines(channel.name, channel.base_url or channel.get_provider_display())
+
+    @display(description="Status", ordering="status")
+    def state(self, channel: Channel) -> SafeString:
+        enabled = channel.status == Channel.Status.ENABLED
+        return badge(channel.get_status_display(), "success" if enabled else "danger")
+
+    @display(description="Models", ordering="models_total")
+    def model_count(self, channel: Any) -> SafeString:
+        return number(channel.models_total) if channel.models_total else badge("None", "warning")
+
+    @display(description="Groups")
+    def group_names(self, channel: Channel) -> str | SafeString:
+        return ", ".join(group.name for group in channel.groups.all()) or badge("None", "warning")
+
+    @display(description="Credentials")
+    def secret(self, channel: Channel) -> SafeString:
+        return badge("Stored", "success") if channel.credentials_encrypted else badge("None", "default")
+
+    @display(description="Cost", ordering="cost_multiplier")
+    def multiplier(self, channel: Channel) -> SafeString:
+        return number(f"× {channel.cost_multiplier.normalize():f}")
+
+    def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
+        services.save_channel(channel=obj, credentials=form.new_credentials(), groups=form.cleaned_data["groups"])
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        services.touch_channel(channel=form.instance)
+
+    def delete_model(self, request: HttpRequest, obj: Channel) -> None:
+        services.delete_channel(channel=obj)
+
+    def _set_status(self, request: HttpRequest, queryset: QuerySet[Channel], status: str, done: str) -> None:
+        changed = services.set_channels_status(channels=queryset, status=status)
+        self.message_user(request, f"{changed} {done}.", messages.SUCCESS)
+
+    @admin.action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
+        self._set_status(request, queryset, Channel.Status.ENABLED, "enabled")
+
+    @admin.action(description="Disable: send no new requests", permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
+        self._set_status(request, queryset, Channel.Status.DISABLED, "disabled")
+
+    @action(
+        description="Test this channel",
+        url_path="test",
+        icon="network_check",
+        variant=ActionVariant.PRIMARY,
+        permissions=["change"],
+    )
+    def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """One real call, on POST only; the page shows how long it took, or exactly what went wrong."""
+        channel = self.get_object(request, object_id)
+        if channel is None:
+            raise Http404
+        names = list(channel.channel_models.values_list("model__name", flat=True))
+        form = TestForm(request.POST or None, names=names)
+        result = None
+        if request.method == "POST" and form.is_valid():
+            result = import_string(settings.CHANNEL_PROBE)(channel=channel, model=form.cleaned_data["model"])
+        return action_page(
+            self,
+            request,
+            channel,
+            title="Test this channel",
+            form=form,
+            submit="Test again" if result else "Send a test request",
+            can_submit=bool(names),
+            intro=_describe(channel, names),
+            result=result,
+        )
+
+
+def _describe(channel: Channel, names: list[str]) -> SafeString:
+    if not names:
+        page = link(page_url("channels_app.channel", "change", channel.pk), "its page")
+        return format_html("This channel serves no models yet; add one on {}.", page)
+    address = channel.base_url or "the built-in sandbox"
+    return format_html("Sends one real chat completion to <b>{}</b> with the stored credentials.", address)

@@ -1,0 +1,166 @@
+"""One real call to a channel, off the hot path: "test this channel" in the admin. Plain httpx, synchronous.
+
+The channel's host is resolved here, every address of it is checked, and the connection goes to the checked address:
+a name that changes its mind between check and connect reaches nothing. Redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from django.conf import settings
+
+from channels_app.models import Channel
+from costrouter.lib import crypto, netguard
+from relay.providers import PROVIDERS
+
+MAX_TOKENS = 64
+MAX_ANSWER_BYTES = 65_536
+EXCERPT = 600
+# An operator waits for it, and a thread of the web process with them.
+MAX_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What came of a probe. `status` is the upstream's HTTP status, None where it did not answer."""
+
+    ok: bool
+    latency_ms: int
+    status: int | None
+    model: str
+    message: str
+
+
+class RefusedAddress(Exception):
+    """The host leads to an address that this channel may not use."""
+
+
+class _PinnedTransport(httpx.HTTPTransport):
+    """Connects to an address that has been checked, while `Host` and the TLS name stay the URL's own."""
+
+    def __init__(self, *, allow_private: bool) -> None:
+        super().__init__(trust_env=False)
+        self._allow_private = allow_private
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.url.host
+        address = checked_address(host, request.url.port or 0, allow_private=self._allow_private)
+        request.extensions = {**request.extensions, "sni_hostname": host}
+        request.url = request.url.copy_with(host=address)
+        return super().handle_request(request)
+
+
+def checked_address(host: str, port: int, *, allow_private: bool) -> str:
+    """The first address of `host`, once all of them are known to be allowed. Raises RefusedAddress, OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(entry[4][0]) for entry in found]
+    if not allow_private:
+        for address in addresses:
+            if not netguard.is_public(address):
+                raise RefusedAddress(
+                    f"{host} leads to {address}, a private address. Allow private addresses on this channel to use it."
+                )
+    return addresses[0]
+
+
+def probe_channel(*, channel: Channel, model: str = "") -> ProbeResult:
+    """Send one short chat completion for `model` (default: the channel's first). An upstream's failure is a result."""
+    places = channel.channel_models.select_related("model")
+    place = places.filter(model__name=model).first() if model else places.first()
+    if place is None:
+        return ProbeResult(False, 0, None, model, "This channel does not serve such a model.")
+    name = place.model.name
+    provider = PROVIDERS[channel.provider]
+    is_sandbox = channel.provider == "sandbox"
+    base_url = settings.SANDBOX_URL if is_sandbox else channel.base_url
+    if not base_url:
+        return ProbeResult(False, 0, None, name, "The sandbox is not running here: SANDBOX_URL is not set.")
+    try:
+        credentials = _credentials(channel)
+    except crypto.CannotDecrypt as error:
+        return ProbeResult(False, 0, None, name, f"The stored credentials cannot be used: {error}.")
+    body = {
+        "model": place.upstream_name or name,
+        "messages": [{"role": "user", "content": "Answer with one word: ready"}],
+        provider.output_cap: MAX_TOKENS,
+    }
+    timeout = httpx.Timeout(
+        min(channel.first_byte_timeout, MAX_SECONDS), connect=min(channel.connect_timeout, MAX_SECONDS)
+    )
+    headers = [(key.decode(), value.decode()) for key, value in provider.headers(credentials)]
+    transport = _PinnedTransport(allow_private=is_sandbox or channel.allow_private_addresses)
+    started = time.monotonic()
+    status, answer, problem = _call(transport, provider.url(base_url, "openai_chat"), headers, body, timeout)
+    latency_ms = round((time.monotonic() - started) * 1000)
+    ok, message = (False, problem) if problem else _judge(status, answer)
+    return ProbeResult(ok, latency_ms, status, name, _redact(message, credentials)[:EXCERPT])
+
+
+def _credentials(channel: Channel) -> str:
+    stored = channel.credentials_encrypted
+    return crypto.decrypt(settings.FIELD_ENCRYPTION_KEYS, stored) if stored else ""
+
+
+def _call(
+    transport: httpx.HTTPTransport,
+    url: str,
+    headers: list[tuple[str, str]],
+    body: dict[str, Any],
+    timeout: httpx.Timeout,
+) -> tuple[int | None, bytes, str]:
+    """(status, the beginning of the answer, what went wrong or "")."""
+    status: int | None = None
+    answer = b""
+    deadline = time.monotonic() + MAX_SECONDS
+    try:
+        with (
+            httpx.Client(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False) as client,
+            client.stream("POST", url, headers=headers, json=body) as response,
+        ):
+            status = response.status_code
+            for chunk in response.iter_bytes():
+                answer += chunk
+                if len(answer) > MAX_ANSWER_BYTES:
+                    break
+                if time.monotonic() > deadline:
+                    return status, answer, f"The answer was not complete after {MAX_SECONDS:.0f} s."
+    except RefusedAddress as error:
+        return None, b"", str(error)
+    except httpx.ConnectTimeout:
+        return None, b"", f"No connection within {timeout.connect:g} s."
+    except httpx.TimeoutException as error:
+        return status, b"", f"No answer within {timeout.read:g} s ({type(error).__name__})."
+    except httpx.HTTPError as error:
+        return status, b"", f"{type(error).__name__}: {error}"
+    except (OSError, UnicodeError) as error:
+        return None, b"", f"The name could not be resolved: {error}"
+    except (httpx.InvalidURL, ValueError) as error:
+        return None, b"", f"The request could not be sent: {error}"
+    return status, answer, ""
+
+
+def _judge(status: int | None, answer: bytes) -> tuple[bool, str]:
+    text = answer[:MAX_ANSWER_BYTES].decode("utf-8", "replace").strip()
+    if status is None or not 200 <= status < 300:
+        return False, text or "(an empty body)"
+    try:
+        choice = json.loads(text)["choices"][0]
+        said = choice["message"].get("content") or f"(no text; finish reason: {choice.get('finish_reason')})"
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return False, f"Not a chat completion: {text or '(an empty body)'}"
+    return True, f"It said: {said}"
+
+
+def _redact(text: str, credentials: str) -> str:
+    """`text` without the credentials, as they are or as JSON writes them, and without any bearer token."""
+    for secret in {credentials, json.dumps(credentials)[1:-1], credentials.strip()}:
+        if secret:
+            text = text.replace(secret, "[credentials]")
+    return re.sub(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}", r"\1[credentials]", text)
