@@ -107,6 +107,10 @@ class Rates:
         names = ("output", "reasoning", *(("audio_out",) if audio else ()), *(("image_out",) if image else ()))
         return self._worst(names, input_tokens > self.long_above)
 
+    def flat_numerator(self, units: Mapping[str, int]) -> int:
+        """The cost of units that are charged by the piece (searches, calls), as a numerator over `denominator`."""
+        return sum(quantity * self.base.numerators[name] for name, quantity in units.items())
+
     def nanos(self, numerator: int) -> int:
         """A numerator over `denominator` in nanos."""
         return divide_half_up(numerator, self.denominator)

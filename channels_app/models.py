@@ -101,7 +101,7 @@ class Channel(models.Model):
         "base URL",
         max_length=500,
         blank=True,
-        help_text="What the provider's own SDK takes as its base URL, with /v1 for OpenAI kinds. Empty for the sandbox.",
+        help_text="What the provider's own SDK takes as base URL, with /v1 for OpenAI kinds. Empty for the sandbox.",
     )
     credentials_encrypted = models.TextField(blank=True, editable=False)
     status = models.CharField(max_length=10, choices=Status, default=Status.ENABLED)
@@ -113,8 +113,9 @@ class Channel(models.Model):
     served_models: Any = models.ManyToManyField(CatalogueModel, through="ChannelModel", related_name="channels")
     connect_timeout = _seconds(10, "Seconds to connect.")
     first_byte_timeout = _seconds(
-        120, "Seconds until the first byte of an answer; after that another channel is tried."
+        120, "Seconds until a stream's first event; after that another channel is tried."
     )
+    answer_timeout = _seconds(600, "Seconds until the whole of an answer that is not streamed.")
     idle_timeout = _seconds(300, "Seconds a stream may be silent before it counts as cut.")
     cost_multiplier = models.DecimalField(
         max_digits=8,

@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=100, unique=True)),
                 ('provider', models.CharField(choices=[('openai', 'OpenAI'), ('openai_compatible', 'OpenAI-compatible'), ('sandbox', 'Sandbox (built in)')], default='openai_compatible', max_length=30)),
-                ('base_url', models.URLField(blank=True, help_text="What the provider's own SDK takes as its base URL, with /v1 for OpenAI kinds. Empty for the sandbox.", max_length=500, verbose_name='base URL')),
+                ('base_url', models.URLField(blank=True, help_text="What the provider's own SDK takes as base URL, with /v1 for OpenAI kinds. Empty for the sandbox.", max_length=500, verbose_name='base URL')),
                 ('credentials_encrypted', models.TextField(blank=True, editable=False)),
                 ('status', models.CharField(choices=[('enabled', 'Enabled'), ('disabled', 'Disabled')], default='enabled', max_length=10)),
                 ('priority', models.IntegerField(default=0, help_text='Channels of the highest priority are tried first.')),

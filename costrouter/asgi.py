@@ -1,0 +1,85 @@
+"""One port, two faces: the relay for `/v1` and `/v1beta`, Django for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costrouter.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from django.conf import settings  # noqa: E402
+from django.core.checks import run_checks  # noqa: E402
+
+from relay.asgi import handle, is_ours  # noqa: E402
+from relay.runtime import Runtime  # noqa: E402
+
+log = logging.getLogger(__name__)
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+
+class Application:
+    """The ASGI application. `runtime` lives from the lifespan's startup to its shutdown."""
+
+    def __init__(self) -> None:
+        self.runtime: Runtime | None = None
+        self._draining: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "http":
+            path = scope["path"]
+            if self.runtime is not None and is_ours(path):
+                await handle(scope, receive, send, self.runtime)
+            elif scope["method"] == "HEAD" and path == "/":
+                await _empty(send, 200)  # coding agents probe it before they start
+            else:
+                await django_application(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._start()
+                except Exception as error:
+                    log.exception("the relay could not start")
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self.runtime is not None:
+                    await self.runtime.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _start(self) -> None:
+        problems = [problem for problem in await asyncio.to_thread(run_checks) if problem.is_serious()]
+        if problems:
+            raise RuntimeError("; ".join(f"{problem.msg} {problem.hint or ''}" for problem in problems))
+        self.runtime = await Runtime.start()
+
+    def drain(self) -> None:
+        """Begin to shut down: `/readyz` fails at once, open requests may go on for DRAIN_SECONDS. Idempotent."""
+        if self.runtime is not None and self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self.runtime.drain(settings.DRAIN_SECONDS))
+
+
+async def _empty(send: Send, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+application = Application()

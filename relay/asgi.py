@@ -1,0 +1,109 @@
+"""The relay's ASGI entry: match the endpoint, run the pipeline, answer every failure in the client's own dialect."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from django.conf import settings
+
+from costrouter.lib import ids, netguard
+from relay import pipeline
+from relay.context import Context
+from relay.endpoints import ENDPOINTS, Endpoint, allowed_methods, match
+from relay.errors import RelayError
+from relay.pipeline import ClientGone
+from relay.reply import Reply, error_reply, preflight_headers, send_reply
+from relay.runtime import Runtime
+
+log = logging.getLogger(__name__)
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+PREFIXES = ("/v1/", "/v1beta/")
+_HANDLERS = {endpoint.handler: getattr(pipeline, endpoint.handler) for endpoint in ENDPOINTS}
+_UNKNOWN = Endpoint("unknown", "", "", "", "openai_chat", None, "")
+
+
+def is_ours(path: str) -> bool:
+    """Whether a path belongs to the relay rather than to Django."""
+    return path.startswith(PREFIXES) or path in ("/v1", "/v1beta", "/healthz", "/readyz")
+
+
+async def handle(scope: Scope, receive: Receive, send: Send, runtime: Runtime) -> None:
+    """Serve one request."""
+    method, path = scope["method"], scope["path"]
+    if path == "/healthz":
+        return await _health(send, True)
+    if path == "/readyz":
+        return await _health(send, runtime.ready)
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    found = match(method, path)
+    ctx = Context(
+        request_id=ids.request_id(),
+        endpoint=found[0] if found else _UNKNOWN,
+        headers=headers,
+        client_ip=_client_ip(scope, headers),
+        receive=receive,
+        send=send,
+    )
+    try:
+        if found is None:
+            await _no_endpoint(ctx, method, path)
+            return
+        query = scope["query_string"].decode("latin-1")
+        await pipeline.authenticate(ctx, runtime, query)
+        await _HANDLERS[ctx.endpoint.handler](ctx, runtime, found[1])
+    except RelayError as error:
+        await _refuse(ctx, runtime, error)
+    except ClientGone:
+        return
+    except Exception:
+        log.exception("request %s failed", ctx.request_id)
+        await _refuse(ctx, runtime, RelayError("internal_error", "Something went wrong here; it was not charged."))
+
+
+async def _refuse(ctx: Context, runtime: Runtime, error: RelayError) -> None:
+    """Answer with an error; an authenticated request that held nothing is recorded as refused."""
+    if not ctx.finished:
+        runtime.refusals.add(ctx, error)
+    if not ctx.response_started:
+        await send_reply(ctx, error_reply(error))
+
+
+async def _no_endpoint(ctx: Context, method: str, path: str) -> None:
+    if method == "OPTIONS":
+        await send_reply(ctx, Reply(204, preflight_headers(ctx.headers), b""))
+        return
+    methods = allowed_methods(path)
+    if methods:
+        raise RelayError(
+            "method_not_allowed", f"{method} is not allowed here.", headers={"allow": ", ".join(sorted(methods))}
+        )
+    raise RelayError("not_found", f"Unknown path: {method} {path}.")
+
+
+async def _health(send: Send, well: bool) -> None:
+    body = b'{"status":"ok"}' if well else b'{"status":"unavailable"}'
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200 if well else 503,
+            "headers": [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                (b"cache-control", b"no-store"),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+def _client_ip(scope: Scope, headers: dict[bytes, bytes]) -> str:
+    peer = scope["client"][0] if scope.get("client") else ""
+    if not settings.TRUSTED_PROXIES:
+        return peer
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    return netguard.client_address(peer, forwarded.decode("latin-1"), settings.TRUSTED_PROXIES)

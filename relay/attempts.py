@@ -1,0 +1,122 @@
+"""Trying channels: one after another, each at most once, until one answers or it is the client's own fault."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import httpx
+
+from channels_app.snapshot import ChannelInfo
+from relay import routing
+from relay.context import Context
+from relay.errors import RelayError
+from relay.protocols import openai_chat
+from relay.providers import PROVIDERS, Fault
+from relay.upstream import (
+    MAX_ERROR_BYTES,
+    UpstreamFailure,
+    Upstreams,
+    close,
+    failure_of,
+    forwarded_headers,
+    read_body,
+    returned_headers,
+)
+
+T = TypeVar("T")
+_ERROR_BODY_SECONDS = 10.0
+
+
+class ClientFault(Exception):
+    """An upstream's error that is the client's own: it passes through byte for byte, and nothing is retried."""
+
+    def __init__(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+async def try_channels(ctx: Context, attempt: Callable[[ChannelInfo], Awaitable[T]]) -> T:
+    """The first channel's answer. Raises ClientFault, or RelayError when every channel has failed."""
+    assert ctx.route is not None
+    failures: list[UpstreamFailure] = []
+    for channel in routing.order(ctx.route.channels):
+        ctx.channel = channel
+        note = {"channel": channel.id, "name": channel.name, "outcome": "", "ms": 0}
+        ctx.attempts.append(note)
+        started = time.monotonic()
+        try:
+            result = await attempt(channel)
+        except UpstreamFailure as failure:
+            note["outcome"] = failure.outcome
+            failures.append(failure)
+        except ClientFault as fault:
+            note["outcome"] = f"status {fault.status}"
+            raise
+        except asyncio.CancelledError:
+            note["outcome"] = "cut"
+            raise
+        else:
+            note["outcome"] = "ok"
+            return result
+        finally:
+            note["ms"] = int((time.monotonic() - started) * 1000)
+    raise verdict(failures)
+
+
+async def send(ctx: Context, upstreams: Upstreams, channel: ChannelInfo, *, silence: float) -> httpx.Response:
+    """Send the request to a channel; its answer's head, of status 2xx. Raises UpstreamFailure or ClientFault."""
+    assert ctx.chat is not None
+    provider = PROVIDERS[channel.provider]
+    body = openai_chat.upstream_body(
+        ctx.chat, model=channel.models[ctx.model], cap_field=provider.output_cap, cap=ctx.cap
+    )
+    response = await upstreams.send(
+        channel, dialect="openai_chat", body=body, headers=forwarded_headers(ctx.headers), silence=silence
+    )
+    if 200 <= response.status_code < 300:
+        return response
+    await _raise_error(response, provider.fault)
+    raise AssertionError
+
+
+async def _raise_error(response: httpx.Response, fault: Callable[[int, bytes], Fault]) -> None:
+    status = response.status_code
+    whole = False
+    try:
+        async with asyncio.timeout(_ERROR_BODY_SECONDS):
+            body = await read_body(response, MAX_ERROR_BYTES)
+        whole = True
+    except (UpstreamFailure, TimeoutError):
+        body = b""
+    finally:
+        await close(response, whole=whole)
+    if whole and fault(status, body) is Fault.CLIENT:
+        kept = [(b"content-type", response.headers.get("content-type", "application/json").encode("latin-1"))]
+        raise ClientFault(status, body, kept + returned_headers(response))
+    raise UpstreamFailure(f"status {status}", status=status)
+
+
+def verdict(failures: list[UpstreamFailure]) -> RelayError:
+    """What the client is told when every channel has failed: nothing of the upstreams' own words."""
+    if failures and all(failure.status == 429 for failure in failures):
+        return RelayError(
+            "upstream_rate_limited", "The upstream is rate limited now; try again later.", headers={"retry-after": "5"}
+        )
+    last = failures[-1] if failures else UpstreamFailure("nothing tried")
+    if last.timeout:
+        return RelayError("upstream_timeout", "The upstream did not answer in time.")
+    if last.status in (503, 529):
+        return RelayError("no_channel", "The upstream is overloaded now; try again later.")
+    return RelayError("upstream_error", "The upstream failed to answer this request.")
+
+
+def as_failure(error: BaseException) -> UpstreamFailure:
+    """An exception of reading an answer, as a failure of its channel."""
+    if isinstance(error, TimeoutError):
+        return UpstreamFailure("timeout", timeout=True)
+    return failure_of(error)

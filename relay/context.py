@@ -1,0 +1,48 @@
+"""What travels with a request through the pipeline."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from billing.pricing import PriceInfo, Rates
+from channels_app.snapshot import ChannelInfo
+from relay.auth import Caller
+from relay.endpoints import Endpoint
+from relay.protocols.openai_chat import ChatRequest
+from relay.routing import Route
+
+
+@dataclass(slots=True)
+class Context:
+    """One request. Filled from left to right as it moves on; times are of the monotonic clock."""
+
+    request_id: str
+    endpoint: Endpoint
+    headers: dict[bytes, bytes]
+    client_ip: str
+    receive: Any
+    send: Any
+    started: float = field(default_factory=time.monotonic)
+    created_at: str = ""
+    caller: Caller | None = None
+    model: str = ""
+    chat: ChatRequest | None = None
+    route: Route | None = None
+    price: PriceInfo | None = None
+    rates: Rates | None = None
+    input_bound: int = 0
+    extra: dict[str, int] = field(default_factory=dict)
+    granted: int | None = None
+    cap: int | None = None
+    channel: ChannelInfo | None = None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    first_byte: float | None = None
+    streamed: bool = False
+    response_started: bool = False
+    finished: bool = False
+
+    def elapsed_ms(self, until: float | None = None) -> int:
+        """Milliseconds since the request came in."""
+        return int(((until if until is not None else time.monotonic()) - self.started) * 1000)

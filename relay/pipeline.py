@@ -1,0 +1,253 @@
+"""One request, step by step: authenticate → limit → hold → route → forward → capture.
+
+Each handler takes the context of a request and sends its answer; failures are RelayError, which `relay.asgi` answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from django.conf import settings
+
+from billing.batch import Granted, HoldItem, Refused
+from billing.models import Price
+from billing.writer import WriterUnavailable
+from channels_app.snapshot import ModelInfo
+from costrouter.lib.money import usd_text
+from relay import auth, capture, routing, tokens
+from relay.context import Context
+from relay.errors import RelayError
+from relay.plain import PlainExchange
+from relay.protocols import openai_chat
+from relay.quote import Quote, counted_bound, quote, text_bound
+from relay.reply import Reply, send_reply
+from relay.runtime import Runtime
+from relay.snapshot import utc_now
+from relay.stream import StreamExchange
+from relay.tasks import spawn
+
+# Reading a body larger than this takes longer than the event loop should be away.
+THREAD_BYTES = 512 * 1024
+# A hold that takes longer than this is worth watching whether the client still waits.
+WATCH_SECONDS = 0.05
+_DISCONNECT = "http.disconnect"
+
+
+async def authenticate(ctx: Context, runtime: Runtime, query: str) -> None:
+    """Who calls, and whether they may. Comes before the body is read."""
+    key = auth.key_of(ctx.headers, query)
+    ctx.caller = await auth.identify(key, runtime.keys)
+    auth.authorize(ctx.caller, ctx.client_ip)
+
+
+async def list_models(ctx: Context, runtime: Runtime, _: str) -> None:
+    """`GET /v1/models`: the models that this key may use."""
+    assert ctx.caller is not None
+    models = routing.visible_models(ctx.caller.key, runtime.snapshot.routing)
+    await _send_json(ctx, {"object": "list", "data": [_model_object(model) for model in models]})
+
+
+async def get_model(ctx: Context, runtime: Runtime, name: str) -> None:
+    """`GET /v1/models/{model}`."""
+    assert ctx.caller is not None
+    route = routing.resolve(name, ctx.caller.key, runtime.snapshot.routing)
+    await _send_json(ctx, _model_object(route.model))
+
+
+def _model_object(model: ModelInfo) -> dict[str, object]:
+    return {"id": model.name, "object": "model", "created": model.created, "owned_by": model.owned_by or "costrouter"}
+
+
+async def _send_json(ctx: Context, value: object) -> None:
+    await send_reply(ctx, Reply(200, [(b"content-type", b"application/json")], msgspec.json.encode(value)))
+
+
+async def chat(ctx: Context, runtime: Runtime, _: str) -> None:
+    """`POST /v1/chat/completions`."""
+    if not runtime.writer.healthy:
+        raise RelayError("unavailable", "Requests cannot be recorded now; try again.", headers={"retry-after": "1"})
+    body = await read_body(ctx)
+    parse = openai_chat.parse
+    if len(body) > THREAD_BYTES:
+        chat = await asyncio.get_running_loop().run_in_executor(None, parse, body)
+    else:
+        chat = parse(body)
+    ctx.chat, ctx.model, ctx.streamed = chat, chat.model, chat.stream
+    price(ctx, runtime)
+    await hold(ctx, runtime)
+    try:
+        await (_stream if chat.stream else _plain)(ctx, runtime)
+    finally:
+        if not ctx.finished:
+            capture.finish(ctx, runtime.writer, status=capture.CANCELLED, http_status=500, error_code="internal_error")
+
+
+async def read_body(ctx: Context) -> bytes:
+    """The request's body, decompressed, within the limit. Raises `body_too_large`."""
+    limit = settings.MAX_BODY_BYTES
+    declared = ctx.headers.get(b"content-length", b"0")
+    too_large = RelayError("body_too_large", f"The body is larger than {limit} bytes.")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await ctx.receive()
+        if message["type"] == _DISCONNECT:
+            raise ClientGone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise too_large
+        parts.append(part)
+        if not message.get("more_body", False):
+            break
+    body = parts[0] if len(parts) == 1 else b"".join(parts)
+    encoding = ctx.headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding in (b"identity", b""):
+        return body
+    if encoding not in (b"gzip", b"x-gzip"):
+        raise RelayError("unsupported_encoding", "Content-Encoding must be gzip or identity.")
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        body = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise RelayError("invalid_request", "The body is not valid gzip.") from error
+    if len(body) > limit:
+        raise too_large
+    if not inflater.eof:
+        raise RelayError("invalid_request", "The body is not valid gzip.")
+    return body
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was complete: there is nobody to answer."""
+
+
+def price(ctx: Context, runtime: Runtime) -> None:
+    """Where the request may go and what it costs there. Raises RelayError: unknown, not allowed, unpriced."""
+    assert ctx.caller is not None and ctx.chat is not None
+    snapshot = runtime.snapshot
+    ctx.route = routing.resolve(ctx.model, ctx.caller.key, snapshot.routing)
+    now = utc_now()
+    tier = next((feature.tier for feature in ctx.chat.features if feature.tier), Price.STANDARD)
+    ctx.price = snapshot.price(ctx.model, tier, now)
+    if ctx.price is None:
+        if tier == Price.STANDARD or snapshot.price(ctx.model, Price.STANDARD, now) is None:
+            raise RelayError("unpriced_model", f"The model {ctx.model} has no price here yet.", param="model")
+        raise RelayError(
+            "unpriced_feature", f"service_tier {tier} has no price here for {ctx.model}.", param="service_tier"
+        )
+    ctx.rates = snapshot.rates(ctx.price, ctx.route.group.rate)
+    for feature in ctx.chat.features:
+        if feature.tier is None and (feature.unit is None or feature.unit not in ctx.rates.explicit):
+            raise RelayError(
+                "unpriced_feature",
+                f"{feature.field} changes what the request costs, and has no price here for {ctx.model}.",
+                param=feature.field,
+            )
+        if feature.unit == "searches":
+            ctx.extra["searches"] = ctx.chat.choices
+
+
+async def hold(ctx: Context, runtime: Runtime) -> None:
+    """Hold what the request may cost. Raises RelayError: too little money, or no database."""
+    chat, route, rates = ctx.chat, ctx.route, ctx.rates
+    assert chat is not None and route is not None and rates is not None
+    quoted = quote(chat, route.model, rates, text_tokens=text_bound(chat), extra=ctx.extra)
+    outcome = await _ask(ctx, runtime, quoted)
+    if isinstance(outcome, Refused):
+        # Bytes are a generous bound. Before refusing, count tokens.
+        counted = await asyncio.get_running_loop().run_in_executor(None, tokens.count, chat.texts)
+        closer = quote(
+            chat, route.model, rates, text_tokens=min(text_bound(chat), counted_bound(counted)), extra=ctx.extra
+        )
+        if closer.minimum < quoted.minimum:
+            quoted = closer
+            outcome = await _ask(ctx, runtime, quoted)
+    if isinstance(outcome, Refused):
+        raise _too_little(outcome, quoted)
+    assert isinstance(outcome, Granted)
+    ctx.granted = outcome.amount
+    ctx.input_bound = quoted.input_tokens
+    if outcome.amount < quoted.want and chat.cap is None:
+        ctx.cap = quoted.output_cap(outcome.amount)
+
+
+async def _ask(ctx: Context, runtime: Runtime, quoted: Quote) -> Granted | Refused | None:
+    caller, route, writer = ctx.caller, ctx.route, runtime.writer
+    assert caller is not None and route is not None
+    ctx.created_at = ctx.created_at or writer.now()
+    item = HoldItem(
+        request_id=ctx.request_id,
+        organization_id=caller.key.organization_id,
+        minimum=quoted.minimum,
+        want=quoted.want,
+        lease_id="",
+        api_key_id=caller.key.id,
+        user_id=caller.key.user_id,
+        model=ctx.model,
+        group=route.group.name,
+        endpoint=ctx.endpoint.name,
+        created_at=ctx.created_at,
+        budget_ids=caller.budgets,
+    )
+    future = writer.hold(item)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        # The server gave this request up while the writer was deciding: what it grants is given back.
+        future.add_done_callback(lambda _: _release(ctx, runtime))
+        ctx.finished = True
+        raise
+    except WriterUnavailable:
+        # It may have been committed all the same; the record releases whatever was.
+        _release(ctx, runtime)
+        raise RelayError(
+            "unavailable", "Requests cannot be recorded now; try again.", headers={"retry-after": "1"}
+        ) from None
+
+
+def _release(ctx: Context, runtime: Runtime) -> None:
+    ctx.granted = None
+    capture.finish(ctx, runtime.writer, status=capture.CANCELLED, http_status=503, error_code="unavailable")
+
+
+def _too_little(refused: Refused, quoted: Quote) -> RelayError:
+    affords = quoted.output_cap(refused.available)
+    code, where = "insufficient_balance", "this organization's balance"
+    if refused.budget_id is not None:
+        code, where = "budget_exceeded", "the budget of this API key, member or organization"
+    return RelayError(
+        code,
+        f"This request needs {usd_text(quoted.minimum)}, but {where} has only {usd_text(refused.available)} available, "
+        f"which affords {affords or 0:,} output tokens. Top up, shorten the input, or ask for fewer output tokens.",
+    )
+
+
+async def _plain(ctx: Context, runtime: Runtime) -> None:
+    exchange = PlainExchange(ctx, runtime)
+    await send_reply(ctx, await asyncio.shield(exchange.task))
+
+
+async def _stream(ctx: Context, runtime: Runtime) -> None:
+    exchange = StreamExchange(ctx, runtime)
+    watch = spawn(_disconnected(ctx.receive, exchange.client_gone), name=f"watch {ctx.request_id}")
+    try:
+        reply = await asyncio.shield(exchange.task)
+    except asyncio.CancelledError:
+        exchange.client_gone()
+        raise
+    finally:
+        watch.cancel()
+    if reply is not None:
+        await send_reply(ctx, reply)
+
+
+async def _disconnected(receive: Callable[[], Awaitable[dict[str, object]]], gone: Callable[[], None]) -> None:
+    while (await receive())["type"] != _DISCONNECT:
+        pass
+    gone()

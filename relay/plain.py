@@ -1,0 +1,104 @@
+"""An answer that is not streamed: read whole, captured, then sent. It is finished even if the client goes away."""
+
+from __future__ import annotations
+
+import asyncio
+
+from channels_app.snapshot import ChannelInfo
+from costrouter.lib.money import usd_number
+from relay import attempts, capture
+from relay.attempts import ClientFault, try_channels
+from relay.context import Context
+from relay.errors import RelayError
+from relay.protocols import openai_chat
+from relay.protocols.openai_chat import Answer
+from relay.reply import Header, Reply
+from relay.runtime import Runtime
+from relay.tasks import spawn
+from relay.upstream import MAX_ANSWER_BYTES, UpstreamFailure, close, read_body, returned_headers
+
+COMMIT_SECONDS = 10.0
+
+
+class PlainExchange:
+    """One request and its answer, in a task of its own."""
+
+    def __init__(self, ctx: Context, runtime: Runtime) -> None:
+        self.ctx = ctx
+        self.runtime = runtime
+        self._cut = False
+        self.task = spawn(self._run(), name=f"plain {ctx.request_id}")
+        runtime.exchanges.add(self)
+        self.task.add_done_callback(lambda _: runtime.exchanges.discard(self))
+
+    def cut(self) -> None:
+        """End it now. Nothing was delivered: it costs nothing."""
+        self._cut = True
+        self.task.cancel()
+
+    async def _run(self) -> Reply:
+        ctx, writer = self.ctx, self.runtime.writer
+        try:
+            answer, headers = await try_channels(ctx, self._attempt)
+        except ClientFault as fault:
+            capture.finish(
+                ctx, writer, status=capture.REFUSED, http_status=fault.status, error_code="refused_by_upstream"
+            )
+            return Reply(fault.status, fault.headers, fault.body)
+        except RelayError as error:
+            capture.finish(ctx, writer, status=capture.UPSTREAM_ERROR, http_status=error.status, error_code=error.code)
+            raise
+        except asyncio.CancelledError:
+            capture.finish(ctx, writer, status=capture.CANCELLED, http_status=503, error_code="shutting_down")
+            raise RelayError("shutting_down", "The relay is shutting down; try again.") from None
+        return await self._deliver(answer, headers)
+
+    async def _attempt(self, channel: ChannelInfo) -> tuple[Answer, list[Header]]:
+        whole = False
+        response = None
+        try:
+            async with asyncio.timeout(channel.answer_timeout):
+                response = await attempts.send(
+                    self.ctx, self.runtime.upstreams, channel, silence=channel.answer_timeout
+                )
+                body = await read_body(response, MAX_ANSWER_BYTES)
+            whole = True
+        except TimeoutError as error:
+            raise attempts.as_failure(error) from error
+        finally:
+            if response is not None:
+                await close(response, whole=whole)
+        answer = openai_chat.read_answer(body)
+        if answer is None:
+            raise UpstreamFailure("not a completion")
+        return answer, returned_headers(response)
+
+    async def _deliver(self, answer: Answer, headers: list[Header]) -> Reply:
+        ctx, writer = self.ctx, self.runtime.writer
+        estimated = answer.units is None
+        counted = answer.units if answer.units is not None else await capture.estimate(ctx, answer.texts)
+        units = {**counted, **ctx.extra}
+        committed = capture.finish(
+            ctx,
+            writer,
+            status=capture.OK,
+            http_status=200,
+            units=units,
+            upstream_nanos=capture.upstream_nanos(ctx, self.runtime.snapshot, units),
+            estimated=estimated,
+        )
+        cost = usd_number(capture.charged(ctx, units, estimated=estimated))
+        body = openai_chat.answer_body(answer, units=units, cost=cost)
+        try:
+            await asyncio.wait_for(asyncio.shield(committed), COMMIT_SECONDS)
+        except TimeoutError:
+            raise RelayError("unavailable", "The answer could not be recorded in time; it was not delivered.") from None
+        return Reply(
+            200,
+            [
+                (b"content-type", b"application/json"),
+                (b"x-costrouter-cost", cost.encode()),
+                *headers,
+            ],
+            body,
+        )

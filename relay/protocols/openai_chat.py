@@ -1,0 +1,452 @@
+"""OpenAI chat completions: what a request may cost, what must change in it, and what an answer used.
+
+Source of the format: the request and response types of the openai 3.54 package. A request travels on as bytes: of its
+top level only the fields that must change are changed, so that fields nobody here has heard of survive.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from costrouter.lib.units import UNITS
+from relay.errors import RelayError
+from relay.protocols.sse import data_of
+from relay.protocols.usage import openai_units
+
+Fields = dict[str, msgspec.Raw]
+CostOf = Callable[[dict[str, int]], str]
+
+MAX_CHOICES = 128
+MAX_CAP = 1_000_000_000
+_TOP = msgspec.json.Decoder(Fields)
+_ANY = msgspec.json.Decoder()
+_encode = msgspec.json.encode
+
+# Other servers' names for what `max_tokens` and `n` bound: relayed, they would slip past what was held.
+UNBOUNDED = ("best_of", "n_predict", "num_predict", "max_new_tokens", "max_output_tokens", "n_choices")
+# Routers upstream take these to choose another model, or to add work of their own: no price here covers that.
+UNPRICED = ("models", "route", "plugins", "provider")
+# State that is stored upstream, under an account that many tenants share.
+STORED = ("previous_response_id", "conversation", "container", "cached_content", "vector_store_ids")
+# Fields whose whole text the upstream reads as input.
+_READ_AS_INPUT = ("tools", "functions", "response_format", "prediction")
+_IMAGE_ESTIMATE, _AUDIO_BYTES_A_TOKEN, _FILE_BYTES_A_TOKEN = 765, 1_600, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A field that changes what the upstream charges: priced by a unit of its own, or by a service tier."""
+
+    field: str
+    unit: str | None = None
+    tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A part that is not text. `size` is the length of its base64, where it was sent along."""
+
+    kind: str
+    size: int | None = None
+
+
+@dataclass(slots=True)
+class ChatRequest:
+    """What the relay needs to know of a request."""
+
+    fields: Fields
+    model: str
+    stream: bool
+    include_usage: bool
+    choices: int
+    cap: int | None
+    messages: int
+    text_bytes: int
+    has_tools: bool
+    media: list[Media]
+    features: list[Feature]
+    texts: list[str] = field(default_factory=list)
+
+
+def parse(body: bytes) -> ChatRequest:
+    """Read a request's body. Raises RelayError: bad JSON, a quantity out of bounds, a field that cannot be relayed."""
+    try:
+        fields = _TOP.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RelayError("invalid_json", f"The body is not a JSON object: {error}.") from error
+    model = _string(fields, "model")
+    if not model:
+        raise RelayError("missing_model", "You must provide a model parameter.", param="model")
+    for name in (*UNBOUNDED, *UNPRICED, *STORED):
+        if _given(fields, name):
+            raise _refused_field(name)
+    caps = [
+        cap
+        for cap in (_integer(fields, "max_tokens", 1, MAX_CAP), _integer(fields, "max_completion_tokens", 1, MAX_CAP))
+        if cap is not None
+    ]
+    request = ChatRequest(
+        fields=fields,
+        model=model,
+        stream=_boolean(fields, "stream"),
+        include_usage=_include_usage(fields),
+        choices=_integer(fields, "n", 1, MAX_CHOICES) or 1,
+        cap=max(caps) if caps else None,
+        messages=0,
+        text_bytes=0,
+        has_tools=_given(fields, "tools") or _given(fields, "functions"),
+        media=[],
+        features=_features(fields),
+    )
+    _read_messages(request)
+    return request
+
+
+def _refused_field(name: str) -> RelayError:
+    if name in UNBOUNDED:
+        return RelayError("unsupported_field", f"{name} cannot be relayed: use max_tokens and n.", param=name)
+    if name in UNPRICED:
+        return RelayError("unpriced_feature", f"{name} cannot be relayed: it has no price here.", param=name)
+    return RelayError(
+        "stored_state", f"{name} names state that is stored upstream, which is not available here.", param=name
+    )
+
+
+def _value(fields: Fields, name: str) -> Any:
+    """A field's value; None where it is absent."""
+    raw = fields.get(name)
+    if raw is None:
+        return None
+    try:
+        return _ANY.decode(raw)
+    except msgspec.DecodeError:
+        # Python's own reader takes what msgspec does not: lone surrogates, which other languages' clients do send.
+        try:
+            return json.loads(bytes(raw))
+        except (ValueError, RecursionError) as error:
+            raise RelayError("invalid_json", f"The body is not JSON: {error}.", param=name) from error
+
+
+def _given(fields: Fields, name: str) -> bool:
+    return name in fields and bytes(fields[name]) != b"null"
+
+
+def _string(fields: Fields, name: str) -> str | None:
+    value = _value(fields, name)
+    if value is not None and not isinstance(value, str):
+        raise RelayError("invalid_request", f"{name} must be a string.", param=name)
+    return value
+
+
+def _boolean(fields: Fields, name: str) -> bool:
+    value = _value(fields, name)
+    if value is not None and not isinstance(value, bool):
+        raise RelayError("invalid_request", f"{name} must be true or false.", param=name)
+    return bool(value)
+
+
+def _integer(fields: Fields, name: str, least: int, most: int) -> int | None:
+    value = _value(fields, name)
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise RelayError("invalid_request", f"{name} must be a whole number from {least} to {most}.", param=name)
+    return value
+
+
+def _include_usage(fields: Fields) -> bool:
+    options = _value(fields, "stream_options")
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise RelayError("invalid_request", "stream_options must be an object.", param="stream_options")
+    return options.get("include_usage") is True
+
+
+def _features(fields: Fields) -> list[Feature]:
+    """The fields of a request that change what the upstream charges."""
+    found = []
+    tier = _string(fields, "service_tier")
+    if tier not in (None, "auto", "default", "standard"):
+        found.append(Feature("service_tier", tier=tier))
+    if _given(fields, "web_search_options"):
+        found.append(Feature("web_search_options", unit="searches"))
+    modalities = _value(fields, "modalities")
+    for modality in modalities if isinstance(modalities, list) else []:
+        if modality != "text":
+            found.append(Feature("modalities", unit={"audio": "audio_out", "image": "image_out"}.get(modality)))
+    tools = _value(fields, "tools")
+    for number, tool in enumerate(tools if isinstance(tools, list) else []):
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        if kind not in ("function", "custom"):
+            found.append(Feature(f"tools[{number}].type"))
+    return found
+
+
+def _read_messages(request: ChatRequest) -> None:
+    """Count what the upstream will read: text in UTF-8 bytes, messages, and parts that are not text."""
+    messages = _value(request.fields, "messages")
+    if not isinstance(messages, list) or not messages:
+        raise RelayError("invalid_request", "messages must be a list with at least one message.", param="messages")
+    request.messages = len(messages)
+    texts = request.texts
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise RelayError("invalid_request", f"messages[{number}] must be an object.", param="messages")
+        for name, value in message.items():
+            if name == "content":
+                if isinstance(value, str):
+                    texts.append(value)
+                elif isinstance(value, list):
+                    for part in value:
+                        _read_part(part, request, number)
+            elif name == "audio" and isinstance(value, dict) and value.get("id"):
+                raise RelayError(
+                    "stored_state",
+                    f"messages[{number}].audio.id names audio that is stored upstream, which is not available here.",
+                    param="messages",
+                )
+            elif name != "role":
+                _strings(value, texts)
+    request.text_bytes = sum(map(utf8_length, texts))
+    for name in _READ_AS_INPUT:
+        if _given(request.fields, name):
+            raw = bytes(request.fields[name])
+            request.text_bytes += len(raw)
+            texts.append(raw.decode("utf-8", "replace"))
+
+
+def _read_part(part: Any, request: ChatRequest, number: int) -> None:
+    if not isinstance(part, dict):
+        _strings(part, request.texts)
+        return
+    kind = part.get("type")
+    if kind in ("text", "refusal"):
+        _strings({name: value for name, value in part.items() if name != "type"}, request.texts)
+        return
+    content = part.get(kind) if isinstance(kind, str) else None
+    values = {**part, **content} if isinstance(content, dict) else dict(part)
+    if values.get("file_id"):
+        raise RelayError(
+            "stored_state",
+            f"messages[{number}] names a file that is stored upstream, which is not available here; send its data.",
+            param="messages",
+        )
+    if kind in ("image_url", "image"):
+        url = values.get("url") or (content if isinstance(content, str) else "")
+        if isinstance(url, str) and url and not url[:8].lower().startswith(("http://", "https://", "data:")):
+            raise RelayError(
+                "invalid_request", f"messages[{number}]: an image is a data: or https: URL.", param="messages"
+            )
+        request.media.append(Media("image"))
+    elif kind == "input_audio":
+        request.media.append(Media("audio", _length(values.get("data"))))
+    elif kind == "file":
+        request.media.append(Media("file", _length(values.get("file_data"))))
+    else:
+        _strings(part, request.texts)
+
+
+def _length(value: Any) -> int | None:
+    return len(value) if isinstance(value, str) else None
+
+
+def _strings(value: Any, into: list[str]) -> None:
+    """Every string inside a value, however deep (JSON's own depth is bounded by the decoder)."""
+    if isinstance(value, str):
+        into.append(value)
+    elif isinstance(value, dict):
+        for inner in value.values():
+            _strings(inner, into)
+    elif isinstance(value, list):
+        for inner in value:
+            _strings(inner, into)
+
+
+def utf8_length(text: str) -> int:
+    """The bytes of a text in UTF-8; a lone surrogate counts as three."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def upstream_body(request: ChatRequest, *, model: str, cap_field: str, cap: int | None) -> bytes:
+    """The body for an upstream: the model's name there, usage asked for, `store` off, and our cap if there is one."""
+    fields = dict(request.fields)
+    fields["model"] = msgspec.Raw(_encode(model))
+    if request.stream:
+        options = _value(fields, "stream_options")
+        fields["stream_options"] = msgspec.Raw(_encode({**(options or {}), "include_usage": True}))
+    else:
+        fields.pop("stream_options", None)
+    if _given(fields, "store"):
+        fields["store"] = msgspec.Raw(b"false")
+    if cap is not None:
+        fields[cap_field] = msgspec.Raw(_encode(cap))
+    return _encode(fields)
+
+
+def estimated_media_tokens(media: list[Media], allowances: dict[str, int]) -> int:
+    """Tokens of parts that are not text, for an estimate: what their size suggests, at most the model's allowance."""
+    total = 0
+    for part in media:
+        most = allowances[part.kind]
+        if part.kind == "image":
+            total += min(most, _IMAGE_ESTIMATE)
+        elif part.size is None:
+            total += most
+        else:
+            per = _AUDIO_BYTES_A_TOKEN if part.kind == "audio" else _FILE_BYTES_A_TOKEN
+            total += min(most, part.size * 3 // 4 // per + 1)
+    return total
+
+
+@dataclass(slots=True)
+class Answer:
+    """An upstream's whole answer. `units` is None where it did not say what it used; then `texts` are what it said."""
+
+    fields: Fields
+    units: dict[str, int] | None
+    texts: list[str]
+
+
+def read_answer(body: bytes) -> Answer | None:
+    """A chat completion that was not streamed; None where the body is not one (an error in a 200, an empty body)."""
+    try:
+        fields = _TOP.decode(body)
+        choices = _value(fields, "choices")
+        usage = _value(fields, "usage")
+    except (msgspec.DecodeError, RelayError, UnicodeDecodeError):
+        return None
+    if not isinstance(choices, list) or not choices or _given(fields, "error"):
+        return None
+    units = openai_units(usage)
+    texts: list[str] = []
+    if units is None:
+        for choice in choices:
+            if isinstance(choice, dict):
+                _strings(choice.get("message"), texts)
+    return Answer(fields, units, texts)
+
+
+def answer_body(answer: Answer, *, units: dict[str, int], cost: str) -> bytes:
+    """The answer for the client: as the upstream sent it, with `usage.cost` in USD."""
+    fields = dict(answer.fields)
+    fields["usage"] = _usage_with_cost(fields.get("usage"), units, cost)
+    return _encode(fields)
+
+
+def _usage_with_cost(usage: msgspec.Raw | None, units: dict[str, int], cost: str) -> msgspec.Raw:
+    try:
+        fields = _TOP.decode(usage) if usage is not None else None
+    except msgspec.DecodeError:
+        fields = None
+    if fields is None or openai_units(_ANY.decode(_encode(fields))) is None:
+        fields = _TOP.decode(_encode(usage_object(units)))
+    fields["cost"] = msgspec.Raw(cost.encode())
+    return msgspec.Raw(_encode(fields))
+
+
+def usage_object(units: dict[str, int]) -> dict[str, int]:
+    """An OpenAI `usage` of our own counts, for an upstream that sent none."""
+    output = {"output", "audio_out", "image_out"}
+    made = sum(quantity for name, quantity in units.items() if name in output)
+    read = sum(q for name, q in units.items() if name not in output and name != "reasoning" and UNITS[name].per > 1_000)
+    return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
+
+
+class _Choice(msgspec.Struct):
+    delta: Any = None
+    finish_reason: Any = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_CHUNK = msgspec.json.Decoder(_Chunk)
+
+
+class StreamReader:
+    """Reads a streamed answer event by event, and says what of each goes to the client.
+
+    `finished`: a finish reason was seen. `done`: the terminator was seen. `failed`: the upstream reported an error.
+    `units`: the usage, once the upstream has told it. `texts`: what it has said so far.
+    """
+
+    __slots__ = ("_cost_of", "_include_usage", "_last", "done", "failed", "finished", "started", "texts", "units")
+
+    def __init__(self, *, include_usage: bool, cost_of: CostOf) -> None:
+        self._include_usage = include_usage
+        self._cost_of = cost_of
+        self._last = b""
+        self.started = self.finished = self.done = self.failed = False
+        self.units: dict[str, int] | None = None
+        self.texts: list[str] = []
+
+    def read(self, event: bytes) -> bytes:
+        """What of an event goes to the client: itself, itself changed, or nothing."""
+        data = data_of(event)
+        if data is None:
+            return event
+        if data == b"[DONE]":
+            self.done = True
+            return b""
+        try:
+            chunk = _CHUNK.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # Not a chunk as OpenAI sends them: an error in other words, or something new. It passes, uncounted.
+            self.failed = b'"error"' in data[:64]
+            return b"" if self.failed else event
+        if chunk.error is not None:
+            self.failed = True
+            return b""
+        self.started = True
+        self._last = data
+        if chunk.choices:
+            for choice in chunk.choices:
+                if choice.finish_reason:
+                    self.finished = True
+                delta = choice.delta
+                if delta:
+                    content = delta.get("content") if isinstance(delta, dict) else delta
+                    if type(content) is str and len(delta) == 1:
+                        self.texts.append(content)
+                    else:
+                        _strings({**delta, "role": ""} if isinstance(delta, dict) else delta, self.texts)
+        if chunk.usage is None:
+            return event
+        return self._with_usage(chunk, data, event)
+
+    def _with_usage(self, chunk: _Chunk, data: bytes, event: bytes) -> bytes:
+        units = openai_units(chunk.usage)
+        if units is None:
+            return event
+        self.units = units
+        if not self._include_usage and not chunk.choices:
+            return b""
+        fields = _TOP.decode(data)
+        if self._include_usage:
+            fields["usage"] = _usage_with_cost(fields["usage"], units, self._cost_of(units))
+        else:
+            del fields["usage"]
+        return b"data: " + _encode(fields) + b"\n\n"
+
+    def usage_event(self, units: dict[str, int]) -> bytes:
+        """A usage chunk of our own counts, for a client that asked for one and an upstream that sent none."""
+        if not self._include_usage or self.units is not None:
+            return b""
+        fields = {k: v for k, v in _TOP.decode(self._last).items() if k in ("id", "created", "model", "object")}
+        fields["choices"] = msgspec.Raw(b"[]")
+        fields["usage"] = _usage_with_cost(None, units, self._cost_of(units))
+        return b"data: " + _encode(fields) + b"\n\n"
+
+
+TERMINATOR = b"data: [DONE]\n\n"

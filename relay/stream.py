@@ -1,0 +1,251 @@
+"""A streamed answer: every event goes on at once, save the last, which waits for the charge to be committed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import httpx
+
+from channels_app.snapshot import ChannelInfo
+from costrouter.lib.money import usd_number
+from relay import attempts, capture
+from relay.attempts import ClientFault, try_channels
+from relay.context import Context
+from relay.errors import RelayError, openai_stream_error
+from relay.protocols.openai_chat import TERMINATOR, StreamReader
+from relay.protocols.sse import Splitter
+from relay.reply import Header, Reply, begin
+from relay.runtime import Runtime
+from relay.tasks import spawn
+from relay.upstream import UpstreamFailure, body_of, close, returned_headers
+
+COMMIT_SECONDS = 10.0
+# After a finish reason, how long a stream is read for its usage when nobody listens any more.
+USAGE_SECONDS = 5.0
+STREAM_HEADERS: list[Header] = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class StreamExchange:
+    """One streamed answer, in a task of its own: it ends in exactly one capture, whoever goes away first."""
+
+    def __init__(self, ctx: Context, runtime: Runtime) -> None:
+        self.ctx = ctx
+        self.runtime = runtime
+        self.gone = False
+        self._cut = False
+        self._accepted = False
+        self._splitter = Splitter()
+        self._response: httpx.Response | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._reader = self._new_reader()
+        self.task = spawn(self._run(), name=f"stream {ctx.request_id}")
+        runtime.exchanges.add(self)
+        self.task.add_done_callback(lambda _: runtime.exchanges.discard(self))
+
+    def cut(self) -> None:
+        """End it now: it is captured for what it delivered."""
+        self._cut = True
+        self.task.cancel()
+
+    def client_gone(self) -> None:
+        """Nobody listens any more. What is still worth reading is the usage, where it can be had."""
+        if self.gone or self.task.done():
+            return
+        self.gone = True
+        route = self.ctx.route
+        assert route is not None
+        if self._reader.finished or self._reader.done:
+            asyncio.get_running_loop().call_later(USAGE_SECONDS, self.task.cancel)
+        elif not route.model.hidden_reasoning:
+            self.task.cancel()
+
+    def _new_reader(self) -> StreamReader:
+        ctx = self.ctx
+        assert ctx.chat is not None
+        return StreamReader(
+            include_usage=ctx.chat.include_usage,
+            cost_of=lambda units: usd_number(capture.cost_of(ctx, {**units, **ctx.extra})),
+        )
+
+    async def _run(self) -> Reply | None:
+        """None once it was sent; a Reply for an upstream's refusal. Raises RelayError before the first event."""
+        ctx, writer = self.ctx, self.runtime.writer
+        failure: UpstreamFailure | None = None
+        try:
+            first, headers = await try_channels(ctx, self._open)
+            ctx.first_byte = time.monotonic()
+            await self._send_head(headers)
+            await self._send(first)
+            await self._pump()
+        except ClientFault as fault:
+            capture.finish(
+                ctx, writer, status=capture.REFUSED, http_status=fault.status, error_code="refused_by_upstream"
+            )
+            return Reply(fault.status, fault.headers, fault.body)
+        except RelayError as error:
+            capture.finish(ctx, writer, status=capture.UPSTREAM_ERROR, http_status=error.status, error_code=error.code)
+            raise
+        except UpstreamFailure as error:
+            failure = error
+        except asyncio.CancelledError:
+            pass
+        finally:
+            # The upstream stops working for nobody; its connection is kept only where its answer was read whole.
+            if self._response is not None:
+                await close(self._response, whole=self._reader.done)
+        await self._conclude(failure)
+        return None
+
+    async def _open(self, channel: ChannelInfo) -> tuple[bytes, list[Header]]:
+        """Ask a channel, and read up to its first data event: until then, another channel may answer instead."""
+        self._reader = self._new_reader()
+        self._splitter = Splitter()
+        self._response = None
+        self._accepted = False
+        opened = False
+        try:
+            async with asyncio.timeout(channel.first_byte_timeout):
+                response = await attempts.send(self.ctx, self.runtime.upstreams, channel, silence=channel.idle_timeout)
+                self._response, self._accepted = response, True
+                self._chunks = body_of(response)
+                out = b""
+                while not (self._reader.started or self._reader.done):
+                    chunk = await anext(self._chunks, b"")
+                    out += self._read(chunk)
+                    if not chunk or self._reader.failed:
+                        break
+            if not self._reader.started:
+                raise UpstreamFailure("error event" if self._reader.failed else "empty stream")
+            opened = True
+            return out, returned_headers(response)
+        except (UpstreamFailure, ClientFault, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise attempts.as_failure(error) from error
+        finally:
+            if not opened and self._response is not None:
+                response, self._response = self._response, None
+                await close(response, whole=False)
+
+    def _read(self, chunk: bytes) -> bytes:
+        """What of a chunk goes to the client; an empty chunk is the end, and what it leaves unfinished."""
+        reader = self._reader
+        if not chunk:
+            rest = self._splitter.rest()
+            return reader.read(rest) if rest else b""
+        out = b""
+        for event in self._splitter.feed(chunk):
+            out += reader.read(event)
+            if reader.done or reader.failed:
+                break
+        return out
+
+    async def _pump(self) -> None:
+        """Pass events on until the terminator, an error, or the end. Raises UpstreamFailure."""
+        reader = self._reader
+        assert self._chunks is not None
+        try:
+            while not (reader.done or reader.failed):
+                chunk = await anext(self._chunks, b"")
+                out = self._read(chunk)
+                if out:
+                    await self._send(out)
+                if not chunk:
+                    break
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            raise attempts.as_failure(error) from error
+        if reader.failed and not reader.finished:
+            raise UpstreamFailure("error event")
+
+    async def _send_head(self, headers: list[Header]) -> None:
+        if not self.gone:
+            await begin(self.ctx, 200, [*STREAM_HEADERS, *headers])
+
+    async def _send(self, body: bytes, *, last: bool = False) -> None:
+        if (body or last) and not self.gone:
+            await self.ctx.send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    async def _conclude(self, failure: UpstreamFailure | None) -> None:
+        """One capture, then the end of the stream."""
+        reader = self._reader
+        if reader.finished or reader.done:
+            await self._complete()
+        elif self.gone or self._cut:
+            await self._interrupted()
+        else:
+            await self._failed(failure or UpstreamFailure("cut by the upstream"))
+
+    async def _complete(self) -> None:
+        ctx, reader = self.ctx, self._reader
+        estimated = reader.units is None
+        counted = reader.units if reader.units is not None else await capture.estimate(ctx, reader.texts)
+        units = {**counted, **ctx.extra}
+        status = capture.CANCELLED if self.gone else capture.OK
+        committed = self._capture(status, units, estimated=estimated)
+        await self._send(reader.usage_event(counted))
+        try:
+            await asyncio.wait_for(asyncio.shield(committed), COMMIT_SECONDS)
+        except TimeoutError:
+            error = RelayError("unavailable", "The answer could not be recorded in time.")
+            await self._send(openai_stream_error(error), last=True)
+            return
+        await self._send(TERMINATOR, last=True)
+
+    async def _interrupted(self) -> None:
+        """The client went away, or we are shutting down: what was asked and delivered is counted and charged."""
+        ctx, reader = self.ctx, self._reader
+        units: dict[str, int] = {}
+        if self._accepted:
+            units = reader.units or await capture.estimate(ctx, reader.texts)
+            units = {**units, **ctx.extra}
+        self._capture(capture.CANCELLED, units, estimated=True, error_code="shutting_down" if self._cut else "")
+        if not self.gone:
+            await self._end_with(RelayError("shutting_down", "The relay is shutting down; the answer was cut short."))
+
+    async def _failed(self, failure: UpstreamFailure) -> None:
+        """Cut by the upstream before it had finished: it costs nothing; what was delivered is noted."""
+        ctx, reader = self.ctx, self._reader
+        ctx.attempts[-1]["outcome"] = failure.outcome
+        units = await capture.estimate(ctx, reader.texts)
+        code = "upstream_timeout" if failure.timeout else "upstream_error"
+        capture.finish(
+            ctx,
+            self.runtime.writer,
+            status=capture.UPSTREAM_ERROR,
+            http_status=200,
+            units=units,
+            estimated=True,
+            error_code=code,
+            charge=False,
+        )
+        await self._end_with(
+            RelayError(code, "The upstream failed before it had finished; this answer is not charged.")
+        )
+
+    async def _end_with(self, error: RelayError) -> None:
+        if self.ctx.response_started:
+            await self._send(openai_stream_error(error), last=True)
+        elif not self.gone:
+            raise error
+
+    def _capture(
+        self, status: str, units: dict[str, int], *, estimated: bool, error_code: str = ""
+    ) -> asyncio.Future[object]:
+        return capture.finish(
+            self.ctx,
+            self.runtime.writer,
+            status=status,
+            http_status=200,
+            units=units,
+            upstream_nanos=capture.upstream_nanos(self.ctx, self.runtime.snapshot, units),
+            estimated=estimated,
+            error_code=error_code,
+        )
