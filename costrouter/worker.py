@@ -8,11 +8,12 @@ import sys
 from types import FrameType
 from typing import Any
 
-from django.conf import settings
 from gunicorn.arbiter import Arbiter
 from uvicorn.config import Config
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
+
+from costrouter.env import load
 
 
 class DrainingServer(Server):
@@ -46,7 +47,7 @@ class RelayWorker(UvicornWorker):
         "access_log": False,
         "timeout_keep_alive": 75,
         # Streams are cut at DRAIN_SECONDS by the application itself; this only bounds what comes after.
-        "timeout_graceful_shutdown": settings.DRAIN_SECONDS + 10,
+        "timeout_graceful_shutdown": load().values["DRAIN_SECONDS"] + 10,
     }
 
     async def _serve(self) -> None:
