@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from decimal import Decimal
+from pathlib import Path
 
 from django.conf import settings
 
@@ -29,8 +30,16 @@ OPENAI_MODELS = (
     "o3",
     "o4-mini",
 )
-DEMO_KEY = settings.VAR_DIR / "demo-key"
-ADMIN_PASSWORD = settings.VAR_DIR / "admin-password"
+
+
+def key_file() -> Path:
+    """Where the demonstration's API key is kept, for its owner alone."""
+    return Path(settings.VAR_DIR) / "demo-key"
+
+
+def password_file() -> Path:
+    """Where the administrator's first password is kept, for its owner alone."""
+    return Path(settings.VAR_DIR) / "admin-password"
 
 
 def demo() -> Result | None:
@@ -43,8 +52,8 @@ def demo() -> Result | None:
         password = new_password()
         result = bootstrap(upstream=sandbox_upstream(), balance=BALANCE, admin_password=password)
         if result.admin_password:
-            write_private(ADMIN_PASSWORD, password + "\n")
-        write_private(DEMO_KEY, f"{result.api_key}\n")
+            write_private(password_file(), password + "\n")
+        write_private(key_file(), f"{result.api_key}\n")
     openai_key = os.environ.get("OPENAI_API_KEY", "").strip()
     if openai_key and not Channel.objects.filter(provider=Provider.OPENAI).exists():
         upstream = Upstream(provider=Provider.OPENAI, base_url=OPENAI_URL, key=openai_key, models=OPENAI_MODELS)
@@ -54,6 +63,6 @@ def demo() -> Result | None:
 
 def _has_key() -> bool:
     """Whether the key that VAR_DIR/demo-key holds is one of this database's."""
-    if not DEMO_KEY.exists():
+    if not key_file().exists():
         return False
-    return key_by_digest(key_digest(settings.KEY_HASH_SECRET, DEMO_KEY.read_text().strip())) is not None
+    return key_by_digest(key_digest(settings.KEY_HASH_SECRET, key_file().read_text().strip())) is not None

@@ -15,6 +15,7 @@ from typing import Any
 from costrouter.env import BASE_DIR, load
 from costrouter.supervisor import die_with_parent
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costrouter.settings")
 _given = load().values
 
 bind = f"[{_given['BIND']}]:{_given['PORT']}" if ":" in _given["BIND"] else f"{_given['BIND']}:{_given['PORT']}"

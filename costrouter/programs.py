@@ -11,7 +11,7 @@ from django.conf import settings
 
 from accounts.models import User
 from channels_app.models import Channel, ChannelModel, Provider
-from costrouter.demo import ADMIN_PASSWORD, DEMO_KEY
+from costrouter.demo import key_file, password_file
 from costrouter.sandbox.__main__ import listen
 from costrouter.supervisor import Plan, Program
 
@@ -80,15 +80,15 @@ def greeting(*, host: str, port: int) -> str:
     lines = ["", f"CostRouter is ready: {base}", ""]
     admin = User.objects.filter(is_superuser=True).order_by("id").first()
     if admin:
-        password = f", password in {ADMIN_PASSWORD}" if ADMIN_PASSWORD.exists() else ""
+        password = f", password in {password_file()}" if password_file().exists() else ""
         lines += [f"  Sign in   {base}/admin/   {admin.email}{password}"]
     model = ChannelModel.objects.filter(channel__status=Channel.Status.ENABLED).order_by("channel_id", "-model__name")
     name = model.values_list("model__name", flat=True).first()
-    if DEMO_KEY.exists() and name:
+    if key_file().exists() and name:
         lines += [
             "  Try it",
             "",
-            f"curl {base}/v1/chat/completions -H \"Authorization: Bearer $(cat '{DEMO_KEY}')\" "
+            f"curl {base}/v1/chat/completions -H \"Authorization: Bearer $(cat '{key_file()}')\" "
             f"-H 'Content-Type: application/json' "
             f'-d \'{{"model": "{name}", "messages": [{{"role": "user", "content": "Hello"}}]}}\'',
         ]

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from channels_app.models import Provider
 from costrouter.bootstrap import OPENAI_URL, CannotBootstrap, Result, Upstream, bootstrap, sandbox_upstream
 from costrouter.database import migrate
-from costrouter.demo import ADMIN_PASSWORD, DEMO_KEY, demo
+from costrouter.demo import demo, key_file, password_file
 
 
 def usd(text: str) -> Decimal:
@@ -89,6 +89,6 @@ class Command(BaseCommand):
 
     def _demo(self, result: Result | None) -> None:
         if result is not None:
-            self.stdout.write(f"First start: an API key with {result.as_dict()['balance_usd']} USD is in {DEMO_KEY}")
+            self.stdout.write(f"First start: an API key with {result.as_dict()['balance_usd']} USD is in {key_file()}")
             if result.admin_password:
-                self.stdout.write(f"The password of {result.admin.email} is in {ADMIN_PASSWORD}")
+                self.stdout.write(f"The password of {result.admin.email} is in {password_file()}")

@@ -1,4 +1,4 @@
-"""`manage.py up`: migrates and serves. `costrouter.programs` says what runs, `costrouter.supervisor` keeps it running."""
+"""`manage.py up`: migrates and serves. `costrouter.programs` says what, `costrouter.supervisor` keeps it running."""
 
 from __future__ import annotations
 

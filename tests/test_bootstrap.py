@@ -1,0 +1,299 @@
+"""Setting up: what `bootstrap` makes, what it leaves alone when it is called again, and the secrets before it."""
+
+from __future__ import annotations
+
+import json
+import stat
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+
+from accounts.models import ApiKey, Organization, User
+from accounts.selectors import key_by_digest
+from accounts.services import create_user
+from billing.models import LedgerEntry, Price, Wallet
+from channels_app.models import CatalogueModel, Channel
+from costrouter import bootstrap as bootstrapping
+from costrouter import secretfile
+from costrouter.bootstrap import CannotBootstrap, bootstrap, sandbox_upstream
+from costrouter.demo import OPENAI_MODELS, demo, key_file, password_file
+from costrouter.lib import crypto
+
+URL = "http://127.0.0.1:9500/v1"
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    """`manage.py bootstrap --json`: the object, which is all that it prints."""
+    out = StringIO()
+    call_command("bootstrap", "--json", *arguments, stdout=out, stderr=StringIO())
+    found: dict[str, Any] = json.loads(out.getvalue())
+    return found
+
+
+def channel(*more: str) -> tuple[str, ...]:
+    return ("--upstream-url", URL, "--upstream-key", "secret-1", "--models", "alpha,beta", *more)
+
+
+def key_of(found: dict[str, Any]) -> Any:
+    return key_by_digest(crypto.key_digest(settings.KEY_HASH_SECRET, found["api_key"]))
+
+
+def prices(model: str) -> list[dict[str, str]]:
+    return list(Price.objects.filter(model_name=model).order_by("id").values_list("units", flat=True))
+
+
+@pytest.mark.django_db
+def test_first_call_makes_everything() -> None:
+    found = run(*channel("--price-input", "0.15", "--price-output", "0.60", "--balance", "12.000000001"))
+    admin = User.objects.get(email=settings.ADMIN_EMAIL)
+    assert found["admin"]["username"] == settings.ADMIN_EMAIL
+    assert admin.check_password(found["admin"]["password"])
+    assert (admin.is_staff, admin.is_superuser) == (True, True)
+    assert found["organization"]["name"] == "Demo"
+    assert found["balance_usd"] == "12.000000001"
+    assert Wallet.objects.get(organization_id=found["organization"]["id"]).balance_nanos == 12_000_000_001
+    key = key_of(found)
+    assert key.organization_id == found["organization"]["id"]
+    assert key.allowed_models == frozenset()
+    made = Channel.objects.get(pk=found["channel"]["id"])
+    assert (made.provider, made.base_url, made.allow_private_addresses) == ("openai_compatible", URL, True)
+    assert crypto.decrypt(settings.FIELD_ENCRYPTION_KEYS, made.credentials_encrypted) == "secret-1"
+    assert found["channel"]["models"] == ["alpha", "beta"]
+    assert [group.name for group in made.groups.all()] == ["default"]
+    assert prices("alpha") == prices("beta") == [{"input": "0.15", "output": "0.60"}]
+    assert found["unpriced"] == []
+
+
+@pytest.mark.django_db
+def test_second_call_adds_and_keeps() -> None:
+    first = run(*channel("--balance", "5", "--price-input", "1", "--price-output", "2"))
+    second = run(
+        "--upstream-url", URL + "/", "--models", "gamma", "--balance", "7", "--price-input", "3", "--price-output", "4"
+    )
+    assert second["admin"] == {"username": settings.ADMIN_EMAIL, "password": None}
+    assert second["organization"] == first["organization"]
+    assert second["channel"]["id"] == first["channel"]["id"]
+    assert second["channel"]["models"] == ["alpha", "beta", "gamma"]
+    # The opening credit is given once, and the key that was there works on.
+    assert second["balance_usd"] == "5.0"
+    assert list(LedgerEntry.objects.values_list("kind", "amount_nanos")) == [("opening", 5_000_000_000)]
+    assert second["api_key"] != first["api_key"]
+    assert key_of(first).enabled
+    assert key_of(first).group == key_of(second).group == "default"
+    assert key_of(first).organization_id == key_of(second).organization_id
+    made = Channel.objects.get()
+    assert crypto.decrypt(settings.FIELD_ENCRYPTION_KEYS, made.credentials_encrypted) == "secret-1"
+    assert prices("alpha") == [{"input": "1", "output": "2"}]
+    assert Organization.objects.filter(is_personal=False).count() == 1
+
+
+@pytest.mark.django_db
+def test_key_is_replaced_when_given() -> None:
+    run(*channel())
+    run("--upstream-url", URL, "--upstream-key", "secret-2")
+    made = Channel.objects.get()
+    assert crypto.decrypt(settings.FIELD_ENCRYPTION_KEYS, made.credentials_encrypted) == "secret-2"
+    assert made.served_models.count() == 2
+
+
+@pytest.mark.django_db
+def test_another_url_or_provider_is_another_channel() -> None:
+    run(*channel())
+    run("--upstream-url", "http://127.0.0.1:9501/v1", "--models", "alpha")
+    run("--upstream-url", URL, "--provider", "openai", "--models", "alpha")
+    assert sorted(Channel.objects.values_list("name", flat=True)) == [
+        "OpenAI 127.0.0.1:9500",
+        "OpenAI-compatible 127.0.0.1:9500",
+        "OpenAI-compatible 127.0.0.1:9501",
+    ]
+    assert CatalogueModel.objects.filter(name="alpha").count() == 1
+
+
+@pytest.mark.django_db
+def test_price_is_appended_only_where_it_differs() -> None:
+    run(*channel("--price-input", "0.15", "--price-output", "0.6"))
+    run(*channel("--price-input", "0.150", "--price-output", "0.60"))
+    assert prices("alpha") == [{"input": "0.15", "output": "0.6"}]
+    run("--upstream-url", URL, "--models", "alpha", "--price-output", "0.7")
+    assert prices("alpha") == [{"input": "0.15", "output": "0.6"}, {"input": "0.15", "output": "0.7"}]
+    assert len(prices("beta")) == 1
+
+
+@pytest.mark.django_db
+def test_both_prices_say_all_there_is_to_say() -> None:
+    Price.objects.create(model_name="alpha", units={"input": "1", "output": "2", "cache_read": "0.5"})
+    run(*channel("--price-input", "1", "--price-output", "2"))
+    assert prices("alpha")[-1] == {"input": "1", "output": "2"}
+
+
+@pytest.mark.django_db
+def test_known_model_gets_its_list_price_and_unknown_ones_are_named() -> None:
+    found = run("--upstream-url", URL, "--models", "gpt-4o-mini,nobody-knows-this")
+    assert found["unpriced"] == ["nobody-knows-this"]
+    assert prices("gpt-4o-mini")[0]["input"] == "0.15"
+    assert CatalogueModel.objects.get(name="gpt-4o-mini").context_window
+    assert prices("nobody-knows-this") == []
+
+
+@pytest.mark.django_db
+def test_without_upstream_the_channel_is_the_sandbox() -> None:
+    found = run()
+    again = run()
+    assert found["channel"]["provider"] == "sandbox"
+    assert found["channel"]["models"] == ["sandbox-fast", "sandbox-large", "sandbox-small"]
+    assert again["channel"] == found["channel"]
+    assert found["balance_usd"] == "0.0"
+    assert prices("sandbox-small") == [{"input": "0.15", "output": "0.6"}]
+    assert CatalogueModel.objects.get(name="sandbox-small").max_output == 16_384
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--upstream-url", URL), "--models is missing"),
+        (("--provider", "openai_compatible", "--models", "a"), "--upstream-url is missing"),
+        (("--models", "a"), "--models needs --upstream-url"),
+        (("--balance=-1",), "must not be negative"),
+        (("--balance", "0.0000000001"), "at most nine decimals"),
+        (("--price-input", "1"), "--price-input needs --upstream-url"),
+        (channel("--price-input", "1"), "give both"),
+        (channel("--price-input", "nan", "--price-output", "1"), "finite"),
+        (channel("--price-input=-1", "--price-output", "1"), "between 0"),
+        (("--upstream-url", "ftp://x/v1", "--models", "a"), "http:// or https://"),
+    ],
+)
+def test_nonsense_is_refused_and_nothing_is_written(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        run(*arguments)
+    assert not User.objects.exists()
+    assert not Channel.objects.exists()
+    assert not Wallet.objects.exists()
+
+
+@pytest.mark.django_db
+def test_somebody_else_with_the_email_is_not_promoted() -> None:
+    create_user(email=settings.ADMIN_EMAIL, password=None)
+    with pytest.raises(CannotBootstrap, match="already exists"):
+        bootstrap(upstream=sandbox_upstream())
+    assert not User.objects.filter(is_superuser=True).exists()
+
+
+@pytest.mark.django_db
+def test_existing_operator_is_the_administrator() -> None:
+    other = create_user(email="boss@example.com", password=None, is_staff=True, is_superuser=True)
+    found = bootstrap(upstream=sandbox_upstream())
+    assert (found.admin, found.admin_password) == (other, None)
+    assert User.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_demo_is_set_up_once(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.VAR_DIR = tmp_path
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    first = demo()
+    assert first is not None
+    assert key_file().read_text() == f"{first.api_key}\n"
+    assert first.admin.check_password(password_file().read_text().strip())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (key_file(), password_file())} == {0o600}
+    assert Wallet.objects.get().balance_nanos == 10_000_000_000
+    Channel.objects.all().delete()
+    assert demo() is None
+    # What an operator deleted stays deleted.
+    assert not Channel.objects.exists()
+    assert ApiKey.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_demo_makes_a_key_again_when_its_file_is_gone(tmp_path: Path, settings: Any) -> None:
+    settings.VAR_DIR = tmp_path
+    demo()
+    key_file().write_text("sk-" + "x" * 48)
+    again = demo()
+    assert again is not None
+    assert again.admin_password is None
+    assert Wallet.objects.get().balance_nanos == 10_000_000_000
+
+
+@pytest.mark.django_db
+def test_demo_adds_openai_when_there_is_a_key(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.VAR_DIR = tmp_path
+    demo()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai")
+    demo()
+    demo()
+    made = Channel.objects.get(provider="openai")
+    assert made.base_url == "https://api.openai.com/v1"
+    assert crypto.decrypt(settings.FIELD_ENCRYPTION_KEYS, made.credentials_encrypted) == "sk-openai"
+    assert set(made.served_models.values_list("name", flat=True)) == set(OPENAI_MODELS)
+    assert all(prices(name) for name in OPENAI_MODELS)
+    assert ApiKey.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_human_text() -> None:
+    out = StringIO()
+    call_command("bootstrap", "--balance", "3", stdout=out)
+    assert f"Administrator  {settings.ADMIN_EMAIL}" in out.getvalue()
+    assert "balance 3.0 USD" in out.getvalue()
+    assert "sk-" in out.getvalue()
+
+
+def test_busy_database_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def work() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise OperationalError("database is locked")
+        return "done"
+
+    database = SimpleNamespace(vendor="sqlite", close=lambda: None)
+    monkeypatch.setattr(bootstrapping, "connection", database)
+    monkeypatch.setattr(bootstrapping.time, "sleep", lambda seconds: None)
+    assert bootstrapping.retried(work) == "done"
+    assert len(tries) == 3
+
+    def hopeless() -> None:
+        tries.append(1)
+        raise OperationalError("database is locked")
+
+    with pytest.raises(OperationalError):
+        bootstrapping.retried(hopeless)
+    assert len(tries) == 3 + bootstrapping.BUSY_TRIES
+    database.vendor = "postgresql"
+    with pytest.raises(OperationalError):
+        bootstrapping.retried(hopeless)
+    assert len(tries) == 4 + bootstrapping.BUSY_TRIES
+
+
+def test_secrets_are_generated_once(tmp_path: Path) -> None:
+    var_dir = tmp_path / "var"
+    made = secretfile.write_missing(var_dir=var_dir, environment={})
+    assert made == ["SECRET_KEY", "KEY_HASH_SECRET", "FIELD_ENCRYPTION_KEYS"]
+    path = var_dir / "secrets.env"
+    text = path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(var_dir.stat().st_mode) == 0o700
+    values = dict(line.split("=", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert len(values["SECRET_KEY"]) >= 50
+    assert len(values["KEY_HASH_SECRET"]) >= 50
+    Fernet(values["FIELD_ENCRYPTION_KEYS"])
+    assert secretfile.write_missing(var_dir=var_dir, environment={}) == []
+    assert path.read_text() == text
+
+
+def test_only_missing_secrets_are_generated(tmp_path: Path) -> None:
+    (tmp_path / "secrets.env").write_text("PORT=9000\nSECRET_KEY=mine")
+    made = secretfile.write_missing(var_dir=tmp_path, environment={"KEY_HASH_SECRET": "given"})
+    assert made == ["FIELD_ENCRYPTION_KEYS"]
+    lines = (tmp_path / "secrets.env").read_text().splitlines()
+    assert lines[:2] == ["PORT=9000", "SECRET_KEY=mine"]
+    assert len(lines) == 3
