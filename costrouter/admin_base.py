@@ -14,6 +14,16 @@ from django.utils.html import format_html
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
+
+
+class PlainList(ChangeList):
+    """A list whose heading does not offer to count or show everything."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.show_full_result_count:
+            self.full_result_count = self.result_count
 
 
 class ServiceAdmin(ModelAdmin):
@@ -25,6 +35,9 @@ class ServiceAdmin(ModelAdmin):
     compressed_fields = True
     warn_unsaved_form = True
     list_per_page = 50
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return PlainList
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -134,7 +147,7 @@ def action_page(
             "subtitle": str(obj),
             "form": form,
             "media": model_admin.media + form.media,
-            "submit": submit,
+            "submit_text": submit,
             "back": reverse(f"admin:{model_admin.opts.app_label}_{model_admin.opts.model_name}_change", args=[obj.pk]),
             **context,
         },

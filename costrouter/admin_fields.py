@@ -26,7 +26,8 @@ class DecimalInput(UnfoldAdminTextInputWidget):
     """A text field for a decimal: number fields of browsers round, and spell by locale."""
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
-        super().__init__({"inputmode": "decimal", "autocomplete": "off", "spellcheck": "false", **(attrs or {})})
+        given = {"inputmode": "decimal", "autocomplete": "off", "spellcheck": "false", **(attrs or {})}
+        super().__init__({**given, "class": "cr-money" if "prefix" in given else ""})
 
 
 class UsdField(forms.DecimalField):

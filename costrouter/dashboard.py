@@ -5,7 +5,6 @@ Sums come from day totals, which settlement keeps within seconds of a request; n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
@@ -18,7 +17,7 @@ from billing.models import DayTotal, Hold, UsageRecord, Wallet
 from billing.selectors import current_prices
 from channels_app.models import CatalogueModel, Channel
 from costrouter.admin_base import page_url
-from costrouter.lib.money import nanos_to_usd, usd_text
+from costrouter.lib.money import NANOS_PER_USD, divide_half_up, usd_text
 
 DAYS = 14
 # Failures are looked for among so many of the latest records: a bounded walk of the primary key.
@@ -32,7 +31,7 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     user: Any = request.user
     if user.has_perm("billing.view_daytotal"):
         context["today"] = _today()
-        context["chart"] = json.dumps(_chart())
+        context["days"] = _days()
         context["top_models"] = _top_models()
     if user.has_perm("billing.view_wallet"):
         context["money"] = _money()
@@ -58,37 +57,52 @@ def _today() -> list[dict[str, Any]]:
     return [
         _card("Requests", f"{now['requests']:,}", f"{before['requests']:,} yesterday", url),
         _card("Failures", f"{now['failures']:,}", f"{before['failures']:,} yesterday", url, bad=now["failures"] > 0),
-        _card("Revenue", usd_text(now["cost"]), f"{usd_text(before['cost'])} yesterday", url),
-        _card("Upstream cost", usd_text(now["upstream"]), f"{usd_text(before['upstream'])} yesterday", url),
-        _card("Margin", usd_text(margin), f"{usd_text(margin_before)} yesterday", url, bad=margin < 0),
+        _money_card("Revenue", now["cost"], f"{_short(before['cost'])} yesterday", url),
+        _money_card("Upstream cost", now["upstream"], f"{_short(before['upstream'])} yesterday", url),
+        _money_card("Margin", margin, f"{_short(margin_before)} yesterday", url),
     ]
 
 
 def _card(title: str, value: str, detail: str, url: str, *, bad: bool = False) -> dict[str, Any]:
-    return {"title": title, "value": value, "detail": detail, "url": url, "bad": bad}
+    return {"title": title, "value": value, "detail": detail, "url": url, "bad": bad, "exact": value}
 
 
-def _chart() -> dict[str, Any]:
-    """Revenue and upstream cost of the last days, for unfold's bar chart."""
+def _money_card(title: str, nanos: int, detail: str, url: str) -> dict[str, Any]:
+    return {**_card(title, _short(nanos), detail, url, bad=nanos < 0), "exact": usd_text(nanos)}
+
+
+def _days() -> list[dict[str, Any]]:
+    """The last days' bars: upstream cost below, margin (or loss) above, in percent of the highest."""
     first = timezone.now().date() - timedelta(days=DAYS - 1)
-    rows = (
-        DayTotal.objects.filter(day__gte=first)
-        .values("day")
-        .annotate(cost=Sum("cost_nanos"), upstream=Sum("upstream_cost_nanos"))
-    )
-    by_day = {row["day"]: row for row in rows.order_by("day")}
-    days = [first + timedelta(days=n) for n in range(DAYS)]
-
-    def dollars(name: str) -> list[float]:
-        return [float(nanos_to_usd(int(by_day[day][name]))) if day in by_day else 0.0 for day in days]
-
-    return {
-        "labels": [f"{day:%b} {day.day}" for day in days],
-        "datasets": [
-            {"label": "Revenue, USD", "data": dollars("cost"), "backgroundColor": "var(--color-primary-600)"},
-            {"label": "Upstream cost, USD", "data": dollars("upstream"), "backgroundColor": "var(--color-base-400)"},
-        ],
+    rows = DayTotal.objects.filter(day__gte=first).values("day")
+    sums = {
+        row["day"]: (int(row["cost"]), int(row["upstream"]))
+        for row in rows.annotate(cost=Sum("cost_nanos"), upstream=Sum("upstream_cost_nanos")).order_by("day")
     }
+    days = [first + timedelta(days=n) for n in range(DAYS)]
+    most = max((max(pair) for pair in sums.values()), default=0) or 1
+    bars = []
+    for day in days:
+        cost, upstream = sums.get(day, (0, 0))
+        bars.append(
+            {
+                "label": f"{day:%b} {day.day}",
+                "title": f"{day}: revenue {usd_text(cost)}, upstream {usd_text(upstream)}, "
+                f"margin {usd_text(cost - upstream)}",
+                "upstream": min(cost, upstream) * 100 // most,
+                "margin": max(0, cost - upstream) * 100 // most,
+                "loss": max(0, upstream - cost) * 100 // most,
+                "url": page_url("billing.daytotal", "changelist", day_from=day.isoformat(), day_to=day.isoformat()),
+            }
+        )
+    return bars
+
+
+def _short(nanos: int) -> str:
+    """Dollars to the cent for a glance, halves away from zero; below a cent to four decimals. The exact amount is in the title."""
+    step = NANOS_PER_USD // (100 if abs(nanos) >= NANOS_PER_USD // 100 else 10_000)
+    rounded = divide_half_up(abs(nanos), step) * step
+    return usd_text(rounded if nanos >= 0 else -rounded)
 
 
 def _top_models() -> list[dict[str, Any]]:
@@ -104,7 +118,8 @@ def _top_models() -> list[dict[str, Any]]:
     return [
         {
             "model": model,
-            "cost": usd_text(cost),
+            "cost": _short(cost),
+            "exact": usd_text(cost),
             "requests": f"{requests:,}",
             "percent": cost * 100 // most if most else 0,
             "url": page_url("billing.usagerecord", "changelist", model=model, period=1),
@@ -120,18 +135,18 @@ def _money() -> list[dict[str, Any]]:
     below = Wallet.objects.filter(balance_nanos__lt=0).count()
     holds = page_url("billing.hold", "changelist")
     return [
-        _card(
+        _money_card(
             "Balance of all wallets",
-            usd_text(int(wallets["balance"] or 0)),
+            int(wallets["balance"] or 0),
             f"{wallets['count']:,} wallets",
             page_url("billing.wallet", "changelist"),
         ),
         _card(
             "Held for running requests", usd_text(int(running["amount"] or 0)), f"{running['count']:,} running", holds
         ),
-        _card(
+        _money_card(
             "Charges to be settled",
-            usd_text(int(waiting["amount"] or 0)),
+            int(waiting["amount"] or 0),
             f"{waiting['count']:,} waiting",
             page_url("billing.hold", "changelist", captured__exact=1),
         ),

@@ -109,10 +109,7 @@ UNFOLD: dict[str, Any] = {
         "show_all_applications": False,
         "navigation": [
             {"items": [{"title": "Overview", "icon": "monitoring", "link": reverse_lazy("admin:index")}]},
-            *(
-                {"title": title, "separator": True, "items": [_item(*row) for row in rows]}
-                for title, rows in MENU
-            ),
+            *({"title": title, "separator": True, "items": [_item(*row) for row in rows]} for title, rows in MENU),
         ],
     },
 }

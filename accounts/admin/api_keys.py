@@ -25,14 +25,14 @@ class ApiKeyForm(forms.ModelForm):
     """A key's limits in friendly fields."""
 
     group = forms.ChoiceField(
-        label="model group",
+        label="Model group",
         initial="default",
         widget=UnfoldAdminSelectWidget(),
         help_text="Decides which channels serve it and at what rate.",
     )
-    allowed_models = NamesField(label="models", help_text="What it may use. Empty: every model of its group.")
+    allowed_models = NamesField(label="Models", help_text="What it may use. Empty: every model of its group.")
     allowed_ips = LinesField(
-        label="allowed addresses",
+        label="Allowed addresses",
         help_text="IP addresses or networks such as 203.0.113.0/24, one a line. Empty: it works from anywhere.",
     )
 

@@ -22,7 +22,7 @@ from costrouter.lib.money import usd_text
 class BudgetForm(forms.ModelForm):
     """A budget, its limit in dollars."""
 
-    limit_nanos = UsdField(label="limit in USD", min_value=0, help_text="0 refuses every request that costs anything.")
+    limit_nanos = UsdField(label="Limit in USD", min_value=0, help_text="0 refuses every request that costs anything.")
 
     class Meta:
         model = Budget

@@ -13,9 +13,9 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from unfold.contrib.filters.admin import DropdownFilter, RangeDateFilter
 from unfold.utils import parse_date_str
-from unfold.views import ChangeList
 
 from billing.admin.names import attach_names
+from costrouter.admin_base import PlainList
 from costrouter.lib.money import usd_text
 
 MOST_COUNTED = 10_000
@@ -38,7 +38,7 @@ class BoundedPaginator(Paginator):
         return self.count >= MOST_COUNTED
 
 
-class TotalsList(ChangeList):
+class TotalsList(PlainList):
     """A list with names for loose keys, and with totals of all that the filters let through."""
 
     def get_results(self, request: HttpRequest) -> None:

@@ -45,7 +45,7 @@ class PriceForm(_Fields):
     """A new price. Prices are appended, never changed."""
 
     model_name = forms.ChoiceField(
-        label="model", widget=UnfoldAdminSelect2Widget(), help_text="A model of the catalogue."
+        label="Model", widget=UnfoldAdminSelect2Widget(), help_text="A model of the catalogue."
     )
     tier = forms.ChoiceField(
         choices=[(name, name.capitalize()) for name in TIERS], initial=Price.STANDARD, widget=UnfoldAdminSelectWidget()
@@ -63,7 +63,7 @@ class PriceForm(_Fields):
             ("", "Choose a model"),
             *((name, name) for name in dict.fromkeys([*names, *filter(None, [asked])])),
         ]
-        self.fields["long_context_above"].label = "above this many input tokens"
+        self.fields["long_context_above"].label = "Above this many input tokens"
         # Empty means now, decided when the price is written.
         self.initial.setdefault("effective_from", None)
         self.fields["effective_from"].required = False

@@ -86,7 +86,7 @@ class PriceAdmin(ServiceAdmin):
         ("Where it comes from", {"fields": (("source", "author"), ("note", "created_at"))}),
     )
     add_fieldsets = (
-        (None, {"fields": (("model_name", "tier"), ("effective_from", "note"))}),
+        (None, {"fields": (("model_name", "tier"), "effective_from", "note")}),
         ("Prices in USD", {"fields": tuple(f"price_{name}" for name in COMMON)}),
         (
             "Other units",
@@ -118,6 +118,9 @@ class PriceAdmin(ServiceAdmin):
         copied = request.GET.get("copy", "")
         price = Price.objects.filter(pk=copied).first() if copied.isdecimal() else None
         return initial_from(price) if price is not None else super().get_changeform_initial_data(request)
+
+    def has_append_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.has_add_permission(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Price | None = None) -> bool:
         return False
@@ -181,7 +184,7 @@ class PriceAdmin(ServiceAdmin):
         url_path="copy",
         icon="content_copy",
         variant=ActionVariant.PRIMARY,
-        permissions=["add"],
+        permissions=["append"],
     )
     def copy(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Only opens the form, filled in."""

@@ -111,7 +111,17 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     list_before_template = "admin/parts/totals.html"
     sortable_by = ()
     fieldsets = (
-        (None, {"fields": (("when", "outcome"), ("organization_name", "key_name", "user_name"), ("model", "group"))}),
+        (
+            None,
+            {
+                "fields": (
+                    ("when", "outcome"),
+                    "request_id",
+                    ("organization_name", "key_name", "user_name"),
+                    ("model", "group"),
+                )
+            },
+        ),
         ("Money", {"fields": (("cost", "upstream_cost", "margin"), ("held", "overrun", "price"), "lines_shown")}),
         ("Usage", {"fields": ("units_shown",)}),
         ("Upstream", {"fields": (("channel_name", "first_byte", "duration"), "attempts_shown")}),

@@ -182,7 +182,7 @@ class WalletAdmin(ServiceAdmin):
     def look_at(self, wallet: Wallet) -> SafeString:
         return link(page_url("billing.usagerecord", "changelist", organization__id__exact=wallet.pk), "Usage records")
 
-    @display(description="")
+    @display(description="Entries")
     def recent_entries(self, wallet: Wallet) -> SafeString | str:
         entries = list(LedgerEntry.objects.filter(wallet_id=wallet.pk).order_by("-id")[:RECENT])
         waiting = Hold.objects.filter(wallet_id=wallet.pk, captured=True)[:1000].count() if wallet.held_nanos else 0

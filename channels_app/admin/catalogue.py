@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from channels_app import services
 from channels_app.models import CatalogueModel, Channel, ChannelModel
-from costrouter.admin_base import ServiceAdmin, badge, link, lookup, number, page_url, two_lines
+from costrouter.admin_base import PlainList, ServiceAdmin, badge, link, lookup, number, page_url, two_lines
 from costrouter.lib.units import UNITS, per_text
 
 INPUTS = ("text", "image", "audio", "file")
@@ -36,8 +36,8 @@ def _modalities(label: str, names: tuple[str, ...]) -> forms.MultipleChoiceField
 class CatalogueModelForm(forms.ModelForm):
     """A model, its modalities as checkboxes."""
 
-    input_modalities = _modalities("takes", INPUTS)
-    output_modalities = _modalities("answers with", OUTPUTS)
+    input_modalities = _modalities("Takes", INPUTS)
+    output_modalities = _modalities("Answers with", OUTPUTS)
 
     class Meta:
         model = CatalogueModel
@@ -47,7 +47,7 @@ class CatalogueModelForm(forms.ModelForm):
         )
 
 
-class CatalogueList(ChangeList):
+class CatalogueList(PlainList):
     """Adds each page's current prices, in one query."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -72,7 +72,7 @@ class CatalogueModelAdmin(ServiceAdmin):
     actions_detail = ("new_price",)
     actions_row = ("new_price",)
     fieldsets = (
-        (None, {"fields": (("name", "display_name"), ("owned_by",), ("context_window", "max_output"))}),
+        (None, {"fields": (("name", "display_name", "owned_by"), ("context_window", "max_output"))}),
         ("Price in force", {"fields": ("price_panel",)}),
         ("Served by", {"fields": ("channel_panel",)}),
         ("Modalities", {"fields": (("input_modalities", "output_modalities"), "hidden_reasoning")}),
@@ -146,9 +146,9 @@ class CatalogueModelAdmin(ServiceAdmin):
             ((UNITS[unit].label, text, per_text(unit)) for unit, text in price.units.items() if unit in UNITS),
         )
         return format_html(
-            '<span class="cr-chips">{}</span><small>Since {:%Y-%m-%d %H:%M} UTC · {}</small>',
+            '<span class="cr-chips">{}</span><small>Since {} UTC · {}</small>',
             lines,
-            price.effective_from,
+            f"{price.effective_from:%Y-%m-%d %H:%M}",
             history,
         )
 

@@ -20,6 +20,7 @@ from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
     UnfoldBooleanSwitchWidget,
 )
 
@@ -49,7 +50,7 @@ class ChannelForm(forms.ModelForm):
             *("name", "status", "provider", "base_url", "groups", "priority", "weight", "cost_multiplier"),
             *("connect_timeout", "first_byte_timeout", "idle_timeout", "allow_private_addresses"),
         )
-        widgets = {"groups": UnfoldAdminCheckboxSelectMultipleWidget()}
+        widgets = {"base_url": UnfoldAdminTextInputWidget(), "groups": UnfoldAdminCheckboxSelectMultipleWidget()}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,6 +78,7 @@ class ChannelModelInline(TabularInline):
     extra = 0
     autocomplete_fields = ("model",)
     verbose_name = "model"
+    hide_title = True
     verbose_name_plural = "Models it serves"
 
 
@@ -150,7 +152,7 @@ class ChannelAdmin(ServiceAdmin):
     def group_names(self, channel: Channel) -> str | SafeString:
         return ", ".join(group.name for group in channel.groups.all()) or badge("None", "warning")
 
-    @display(description="Credentials")
+    @display(description="Credentials now")
     def secret(self, channel: Channel) -> SafeString:
         return badge("Stored", "success") if channel.credentials_encrypted else badge("None", "default")
 
