@@ -19,7 +19,7 @@ def migrate(*, out: IO[str]) -> None:
     """Apply what has not been applied; say so on `out`. Two machines at once wait for each other on PostgreSQL."""
     if is_migrated():
         return
-    print("Migrating the database …", file=out)
+    out.write("Migrating the database …\n")
     if connection.vendor != "postgresql":
         call_command("migrate", verbosity=0, interactive=False, stdout=out)
         return

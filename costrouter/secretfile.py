@@ -10,7 +10,7 @@ import fcntl
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from costrouter.env import load
@@ -67,8 +67,14 @@ def write_missing(*, var_dir: Path, environment: Mapping[str, str]) -> list[str]
     return made
 
 
-def main() -> None:
-    """Generate what is missing and say so on standard error, without the secrets themselves."""
+def main(arguments: Sequence[str] = ()) -> None:
+    """Generate what is missing and say so on standard error, without the secrets themselves.
+
+    With `--print` new ones go to standard output instead, for the environment of a deployment.
+    """
+    if "--print" in arguments:
+        print("\n".join(f"{name}={generate()}" for name, generate in GENERATORS.items()))  # noqa: T201
+        return
     given = dict(os.environ)
     var_dir = load().var_dir
     if made := write_missing(var_dir=var_dir, environment=given):
@@ -76,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
