@@ -33,12 +33,12 @@ def statements(vendor):
 
 def forwards(apps, schema_editor):
     for statement in statements(schema_editor.connection.vendor)[0]:
-        schema_editor.execute(statement)
+        schema_editor.execute(statement, params=None)
 
 
 def backwards(apps, schema_editor):
     for statement in statements(schema_editor.connection.vendor)[1]:
-        schema_editor.execute(statement)
+        schema_editor.execute(statement, params=None)
 
 
 class Migration(migrations.Migration):
