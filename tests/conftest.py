@@ -55,6 +55,14 @@ def django_db_modify_db_settings() -> None:
         settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(Path(_VAR) / "test.sqlite3")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> None:
+    """Hashing a password properly takes most of a second; here it only has to be one."""
+    from django.conf import settings
+
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture(autouse=True)
 def _triggers_allow_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transactional tests end in a flush, which the append-only triggers would refuse on SQLite: it deletes rows."""
