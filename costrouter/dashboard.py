@@ -99,7 +99,7 @@ def _days() -> list[dict[str, Any]]:
 
 
 def _short(nanos: int) -> str:
-    """Dollars to the cent for a glance, halves away from zero; below a cent to four decimals. The exact amount is in the title."""
+    """Dollars to the cent for a glance; below a cent to four decimals. The page has the exact amount as a title."""
     step = NANOS_PER_USD // (100 if abs(nanos) >= NANOS_PER_USD // 100 else 10_000)
     rounded = divide_half_up(abs(nanos), step) * step
     return usd_text(rounded if nanos >= 0 else -rounded)
@@ -141,9 +141,7 @@ def _money() -> list[dict[str, Any]]:
             f"{wallets['count']:,} wallets",
             page_url("billing.wallet", "changelist"),
         ),
-        _card(
-            "Held for running requests", usd_text(int(running["amount"] or 0)), f"{running['count']:,} running", holds
-        ),
+        _money_card("Held for running requests", int(running["amount"] or 0), f"{running['count']:,} running", holds),
         _money_card(
             "Charges to be settled",
             int(waiting["amount"] or 0),

@@ -37,6 +37,7 @@ class MembershipInline(TabularInline):
     model = Membership
     extra = 0
     hide_title = True
+    verbose_name = "member"
     autocomplete_fields = ("user",)
     verbose_name_plural = "Members (removing one revokes their keys here)"
 

@@ -37,6 +37,13 @@ class AddUserForm(UserCreationForm):
         fields = ("email", "name")
         field_classes: dict[str, Any] = {}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["usable_password"]
+        field.label, field.help_text = "Sign-in", "Without a password the user cannot sign in until one is set."
+        field.choices = [("true", "With this password"), ("false", "Without a password")]  # type: ignore[attr-defined]
+        field.widget.choices = field.choices  # type: ignore[attr-defined]
+
     def clean_email(self) -> str:
         return User.objects.normalize_email(self.cleaned_data["email"]).lower()
 
@@ -49,6 +56,12 @@ class EditUserForm(UserChangeForm):
         fields = "__all__"
         field_classes: dict[str, Any] = {}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "groups" in self.fields:
+            self.fields["groups"].label = "Operator roles"
+            self.fields["groups"].help_text = "Each role is a set of permissions."
+
     def clean_email(self) -> str:
         return User.objects.normalize_email(self.cleaned_data["email"]).lower()
 
@@ -59,6 +72,7 @@ class UserAdmin(DjangoUserAdmin, ServiceAdmin):
 
     form = EditUserForm
     add_form = AddUserForm
+    add_form_template = "admin/change_form.html"
     change_password_form = AdminPasswordChangeForm
     list_display = ("who", "state", "rights", "date_joined", "last_login")
     list_filter = (("is_active", BooleanRadioFilter), ("is_staff", BooleanRadioFilter))

@@ -110,9 +110,8 @@ class DayTotalAdmin(ReadOnlyAdmin):
 
     list_display = (
         "day",
-        "organization_name",
-        "key_name",
-        "model",
+        "who",
+        "model_name",
         "requests",
         "failed",
         "tokens",
@@ -157,6 +156,14 @@ class DayTotalAdmin(ReadOnlyAdmin):
                 money_total("Margin", found["cost"] - found["upstream"]),
             ],
         }
+
+    @display(description="Organization / key")
+    def who(self, total: DayTotal) -> SafeString:
+        return two_lines(name_of(total, "organization_id"), name_of(total, "api_key_id"))
+
+    @display(description="Model", ordering="model")
+    def model_name(self, total: DayTotal) -> SafeString:
+        return number(total.model)
 
     @display(description="Organization")
     def organization_name(self, total: DayTotal) -> SafeString | str:

@@ -44,7 +44,8 @@ class TotalsList(PlainList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = attach_names(self.result_list)
-        self.totals = self.model_admin.totals(self.queryset) if self.model_admin.totals else None
+        self.totals = self.model_admin.totals(self.queryset)
+        self.caption = next((spec.caption() for spec in self.filter_specs if isinstance(spec, PeriodFilter)), "")
 
 
 def sums(rows: QuerySet[Any], *, count: str | None = None, **columns: str) -> dict[str, Any]:
@@ -124,6 +125,10 @@ class PeriodFilter(DropdownFilter):
     def value(self) -> str:
         given = super().value()
         return str(given) if given in {"1", "7", "30", "any"} else ("any" if self._asked else self.DEFAULT)
+
+    def caption(self) -> str:
+        """Which period the list shows: said above it, since one is chosen where nobody asked."""
+        return dict((value, str(title)) for value, title in self.lookup_choices)[self.value()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "any":

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import DropdownFilter
 from unfold.decorators import action, display
@@ -69,7 +70,6 @@ class PriceAdmin(ServiceAdmin):
         "others",
         "long_text",
         "since",
-        "source",
     )
     list_display_links = ("title",)
     list_filter = (ForceFilter, TierFilter, ModelFilter)
@@ -162,8 +162,8 @@ class PriceAdmin(ServiceAdmin):
         return "—" if price.long_context_above is None else f"above {price.long_context_above:,}"
 
     @display(description="From (UTC)", ordering="effective_from")
-    def since(self, price: Price) -> str:
-        return f"{price.effective_from:%Y-%m-%d %H:%M}"
+    def since(self, price: Price) -> SafeString:
+        return two_lines(f"{price.effective_from:%Y-%m-%d %H:%M}", price.source)
 
     @display(description="Prices")
     def units_shown(self, price: Price) -> SafeString:
@@ -173,7 +173,8 @@ class PriceAdmin(ServiceAdmin):
     def long_shown(self, price: Price) -> SafeString | str:
         if price.long_context_above is None:
             return "—"
-        return f"Above {price.long_context_above:,} input tokens" + _units_table(price.long_context_units)
+        above = f"Above {price.long_context_above:,} input tokens"
+        return format_html("{}{}", above, _units_table(price.long_context_units))
 
     @display(description="Added by")
     def author(self, price: Price) -> SafeString | str:

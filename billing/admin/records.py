@@ -153,7 +153,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
             ],
         }
 
-    @display(description="Request")
+    @display(description="Request (UTC)")
     def title(self, record: UsageRecord) -> SafeString:
         return two_lines(f"{record.created_at:%b %d, %H:%M:%S}", f"…{record.request_id[-8:]}")
 
