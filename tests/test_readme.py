@@ -1,0 +1,51 @@
+"""What the README says is so: its settings are those of the table, its commands exist, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+from costrouter.env import VARIABLES
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the table under a heading, without its head."""
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+
+
+def test_settings_are_those_of_the_table() -> None:
+    assert rows("Settings") == [
+        [f"`{variable.name}`", f"`{variable.default_text}`" if variable.default_text else "–", variable.help]
+        for variable in VARIABLES
+    ]
+
+
+@pytest.mark.parametrize("cell", [row[0] for row in rows("Commands")])
+def test_commands_and_their_options_exist(cell: str) -> None:
+    name = cell.strip("`").split()[0]
+    parser = load_command_class(get_commands()[name], name).create_parser("manage.py", name)
+    options = {option for action in parser._actions for option in action.option_strings}
+    assert set(re.findall(r"--[a-z-]+", cell)) <= options
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)`", README)) <= targets
+    assert {"setup", "run", "test", "bench", "lock"} <= targets
+
+
+def test_links_lead_somewhere() -> None:
+    documents = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    for document in documents:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), f"{document.name} links to {target}"
