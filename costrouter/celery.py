@@ -29,15 +29,12 @@ app.conf.beat_schedule = {
 }
 
 
-@app.on_after_configure.connect
 def make_broker_folders(sender: Celery, **kwargs: Any) -> None:
     """The filesystem transport expects its folders to be there."""
     for folder in _broker_folders(sender):
         folder.mkdir(parents=True, exist_ok=True)
 
 
-@worker_init.connect
-@beat_init.connect
 def refuse_to_start_on_errors(**kwargs: Any) -> None:
     """A wrong or missing setting stops the worker at start, as it stops every command."""
     from costrouter.checks import refuse_errors
@@ -45,7 +42,6 @@ def refuse_to_start_on_errors(**kwargs: Any) -> None:
     refuse_errors()
 
 
-@worker_init.connect
 def drop_empty_files(**kwargs: Any) -> None:
     """Forget empty message and exchange files, which a writer that was killed leaves behind.
 
@@ -63,3 +59,9 @@ def _broker_folders(celery: Celery) -> list[Path]:
         return []
     options = celery.conf.broker_transport_options
     return [Path(options["data_folder_in"]), Path(options["control_folder"])]
+
+
+app.on_after_configure.connect(make_broker_folders)
+worker_init.connect(refuse_to_start_on_errors)
+worker_init.connect(drop_empty_files)
+beat_init.connect(refuse_to_start_on_errors)

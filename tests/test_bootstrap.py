@@ -257,7 +257,7 @@ def test_busy_database_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
     database = SimpleNamespace(vendor="sqlite", close=lambda: None)
     monkeypatch.setattr(bootstrapping, "connection", database)
-    monkeypatch.setattr(bootstrapping.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("costrouter.bootstrap.time.sleep", lambda seconds: None)
     assert bootstrapping.retried(work) == "done"
     assert len(tries) == 3
 

@@ -44,7 +44,7 @@ def servers() -> dict[str, str]:
         return {}
     name = f"up_{os.getpid()}"
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        connection.execute(f"CREATE DATABASE {name}")
     return {"DATABASE_URL": f"{url.rpartition('/')[0]}/{name}", "REDIS_URL": f"{redis.rpartition('/')[0]}/7"}
 
 
@@ -79,6 +79,7 @@ class Installation:
                 env=self.environment,
                 stdout=said,
                 stderr=said,
+                text=True,
                 start_new_session=True,
             )
         until(lambda: "Ctrl-C stops it." in self.said.read_text() or (self.process and self.process.poll() is not None))
