@@ -128,7 +128,7 @@ class PeriodFilter(DropdownFilter):
 
     def caption(self) -> str:
         """Which period the list shows: said above it, since one is chosen where nobody asked."""
-        return dict((value, str(title)) for value, title in self.lookup_choices)[self.value()]
+        return {value: str(title) for value, title in self.lookup_choices}[self.value()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "any":

@@ -135,6 +135,11 @@ class ChannelAdmin(ServiceAdmin):
         rows = super().get_queryset(request).prefetch_related("groups")
         return rows.annotate(models_total=Count("channel_models", distinct=True))
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "base_url":
+            kwargs["assume_scheme"] = "https"
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
     @display(description="Channel", ordering="name")
     def title(self, channel: Channel) -> SafeString:
         return two_lines(channel.name, channel.base_url or channel.get_provider_display())

@@ -1,0 +1,209 @@
+"""The page that tests a channel: one real call, its result or its exact error; no credentials, no private address."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from channels_app.models import Channel, Provider
+from relay import probe
+from tests.admin_cast import SECRET, acme, operator
+
+pytestmark = pytest.mark.django_db
+COMPLETION = json.dumps({"choices": [{"message": {"content": "ready"}, "finish_reason": "stop"}]})
+
+
+class Double:
+    """An upstream that answers what it is told and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.status, self.body, self.headers = 200, COMPLETION, {"content-type": "application/json"}
+        self.requests: list[tuple[str, dict[str, str], Any]] = []
+        double = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                double.requests.append(
+                    (self.path, {name.lower(): value for name, value in self.headers.items()}, json.loads(body))
+                )
+                self.send_response(double.status)
+                for name, value in {**double.headers, "content-length": str(len(double.body.encode()))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(double.body.encode())
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def double() -> Iterator[Double]:
+    made = Double()
+    yield made
+    made.stop()
+
+
+def channel_to(url: str, **given: Any) -> Channel:
+    cast = acme(**{"allow_private_addresses": True, **given})
+    # Past the service, which refuses such an address at once: the probe must refuse it by itself.
+    Channel.objects.update(base_url=url)
+    cast.channel.refresh_from_db()
+    return cast.channel
+
+
+def test_one_minimal_completion_is_sent_and_its_answer_reported(double: Double) -> None:
+    channel = channel_to(double.url)
+
+    result = probe.probe_channel(channel=channel, model="gpt-small")
+
+    (path, headers, body), *more = double.requests
+    assert (result.ok, result.status, result.model, result.message) == (True, 200, "gpt-small", "It said: ready")
+    assert 0 <= result.latency_ms < 5_000
+    assert more == []
+    assert path == "/v1/chat/completions"
+    assert headers["authorization"] == f"Bearer {SECRET}"
+    assert (body["model"], body["max_tokens"], len(body["messages"])) == ("gpt-small-upstream", 64, 1)
+
+
+def test_an_error_is_shown_exactly_but_for_the_credentials(double: Double) -> None:
+    channel = channel_to(double.url)
+    double.status = 401
+    double.body = json.dumps({"error": f"bad key {SECRET}, got 'Bearer {SECRET}' and Bearer abcdefghijkl"})
+
+    result = probe.probe_channel(channel=channel)
+
+    assert (result.ok, result.status) == (False, 401)
+    assert SECRET not in result.message
+    assert "abcdefghijkl" not in result.message
+    assert result.message == '{"error": "bad key [credentials], got \'Bearer [credentials]\' and Bearer [credentials]"}'
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<html>hello</html>", "[]", '{"choices": []}', "null", '{"choices": [{"message": 3}]}']
+)
+def test_an_answer_that_is_not_a_completion_is_a_failure(double: Double, body: str) -> None:
+    channel = channel_to(double.url)
+    double.body = body
+
+    result = probe.probe_channel(channel=channel)
+
+    assert (result.ok, result.status) == (False, 200)
+    assert result.message.startswith("Not a chat completion: ")
+
+
+def test_redirects_are_not_followed(double: Double) -> None:
+    channel = channel_to(double.url)
+    double.status, double.headers = 307, {"location": f"{double.url}/elsewhere"}
+
+    result = probe.probe_channel(channel=channel)
+
+    assert (result.ok, result.status, len(double.requests)) == (False, 307, 1)
+
+
+def test_a_private_address_is_refused_unless_allowed(double: Double) -> None:
+    channel = channel_to(double.url, allow_private_addresses=False)
+
+    refused = probe.probe_channel(channel=channel)
+    asked_before = len(double.requests)
+    channel.allow_private_addresses = True
+    allowed = probe.probe_channel(channel=channel)
+
+    assert (refused.ok, refused.status) == (False, None)
+    assert "127.0.0.1, a private address" in refused.message
+    assert asked_before == 0
+    assert allowed.ok
+
+
+def test_a_name_is_refused_if_any_of_its_addresses_is_private(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = double.server.server_port
+    channel = channel_to(f"http://upstream.example:{port}/v1", allow_private_addresses=False)
+    found = [(2, 1, 6, "", ("93.184.216.34", port)), (2, 1, 6, "", ("169.254.169.254", port))]
+    monkeypatch.setattr(probe.socket, "getaddrinfo", lambda *given, **options: found)
+
+    result = probe.probe_channel(channel=channel)
+
+    assert "upstream.example leads to 169.254.169.254" in result.message
+    assert double.requests == []
+
+
+def test_the_connection_goes_to_the_address_that_was_checked(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = double.server.server_port
+    channel = channel_to(f"http://rebinding.example:{port}/v1")
+    real, asked = probe.socket.getaddrinfo, []
+
+    def resolve(host: Any, *given: Any, **options: Any) -> Any:
+        asked.append(host)
+        return real("127.0.0.1" if host == "rebinding.example" else host, *given, **options)
+
+    monkeypatch.setattr(probe.socket, "getaddrinfo", resolve)
+
+    result = probe.probe_channel(channel=channel)
+
+    assert result.ok
+    assert asked.count("rebinding.example") == 1
+    assert double.requests[0][1]["host"] == f"rebinding.example:{port}"
+
+
+def test_nobody_listening_is_reported(double: Double) -> None:
+    channel = channel_to(double.url)
+    double.stop()
+
+    result = probe.probe_channel(channel=channel)
+
+    assert (result.ok, result.status) == (False, None)
+    assert result.message.startswith("ConnectError: ")
+
+
+def test_the_sandbox_needs_no_permission_but_an_address(double: Double, settings: Any) -> None:
+    channel = channel_to("", allow_private_addresses=False)
+    channel.provider = Provider.SANDBOX
+
+    settings.SANDBOX_URL = ""
+    missing = probe.probe_channel(channel=channel)
+    settings.SANDBOX_URL = double.url
+    found = probe.probe_channel(channel=channel)
+
+    assert missing.message == "The sandbox is not running here: SANDBOX_URL is not set."
+    assert found.ok
+
+
+def test_credentials_that_cannot_be_decrypted_are_reported(double: Double) -> None:
+    channel = channel_to(double.url)
+    channel.credentials_encrypted = "gAAAAA-not-a-token"
+
+    result = probe.probe_channel(channel=channel)
+
+    assert result.message.startswith("The stored credentials cannot be used: ")
+    assert double.requests == []
+
+
+def test_the_admins_page_shows_the_result(double: Double) -> None:
+    client = operator()
+    channel = channel_to(double.url)
+    url = f"/admin/channels_app/channel/{channel.pk}/test/"
+
+    good = client.post(url, {"model": "gpt-small"}).content.decode()
+    double.status, double.body = 503, f"overloaded {SECRET} <b>"
+    bad = client.post(url, {"model": "gpt-small"}).content.decode()
+    other = client.post(url, {"model": "not-served"})
+
+    assert "It works" in good
+    assert "The upstream answered 503" in bad
+    assert "overloaded [credentials] &lt;b&gt;" in bad
+    assert SECRET not in good + bad
+    assert "model" in other.context["form"].errors
+    assert len(double.requests) == 2
