@@ -122,6 +122,14 @@ def statements(dialect: Dialect) -> dict[str, str]:
         "insert_records": f"INSERT INTO billing_usagerecord ({names}) "
         f"SELECT {names} FROM {dialect.rows(_RECORD_COLUMNS)} WHERE true "
         "ON CONFLICT (request_id) DO NOTHING RETURNING request_id",
+        # PostgreSQL does both at once; SQLite has no statements inside a WITH.
+        "insert_and_capture": f"WITH fresh AS (INSERT INTO billing_usagerecord ({names}) "
+        f"SELECT {names} FROM {dialect.rows(_RECORD_COLUMNS)} "
+        "ON CONFLICT (request_id) DO NOTHING RETURNING request_id, cost_nanos), "
+        "shrunk AS (UPDATE billing_hold SET amount_nanos = fresh.cost_nanos, captured = true FROM fresh "
+        "WHERE billing_hold.request_id = fresh.request_id AND NOT billing_hold.captured "
+        "RETURNING billing_hold.request_id) "
+        "SELECT fresh.request_id, shrunk.request_id IS NOT NULL FROM fresh LEFT JOIN shrunk USING (request_id)",
         "replace_interrupted": f"UPDATE billing_usagerecord SET {replaced} FROM {dialect.rows(_RECORD_COLUMNS)} "
         "WHERE billing_usagerecord.request_id = v.request_id AND billing_usagerecord.status = 'interrupted' "
         "RETURNING billing_usagerecord.request_id",
