@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import sys
 from pathlib import Path
@@ -34,11 +33,17 @@ def check_port(*, host: str, port: int) -> None:
 
 
 def clean_broker() -> None:
-    """Empty the filesystem broker: messages are wake-ups that nobody needs any more, and a broken one is poison."""
-    if not settings.REDIS_URL:
-        shutil.rmtree(settings.CELERY_BROKER_DIR, ignore_errors=True)
-        taken_dir().mkdir(parents=True)
-        (settings.CELERY_BROKER_DIR / "control").mkdir()
+    """Empty the filesystem broker: messages are wake-ups that nobody needs any more, and a broken one is poison.
+
+    The folders stay, for another `up` may still be draining beside this one.
+    """
+    if settings.REDIS_URL:
+        return
+    control = Path(settings.CELERY_BROKER_DIR) / "control"
+    for folder in (control, taken_dir()):
+        folder.mkdir(parents=True, exist_ok=True)
+    for file in (*control.parent.glob("*.msg"), *control.glob("*"), *taken_dir().glob("*")):
+        file.unlink(missing_ok=True)
 
 
 def taken_dir() -> Path:
@@ -68,8 +73,8 @@ def make_plan(*, port: int, workers: int) -> Plan:
         Program("worker", (*worker, "--without-heartbeat"), {**celery, **taken}, stop_seconds=20),
         Program("beat", beat, celery),
     ]
-    # The worker outlives the web server, so that what the drain captured is settled; the sandbox outlives its callers.
-    order = [name for name in ("web", "beat", "worker", "sandbox") if name in {program.name for program in programs}]
+    # The sandbox outlives its callers, and beat the worker: idle, it would see only after seconds that it is to stop.
+    order = [name for name in ("web", "worker", "beat", "sandbox") if name in {program.name for program in programs}]
     host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(settings.BIND, settings.BIND)  # noqa: S104
     return Plan(programs, order, "web", (host, port), greeting(host=host, port=port))
 

@@ -130,6 +130,7 @@ else:
         "data_folder_in": str(CELERY_BROKER_DIR),
         "data_folder_out": str(CELERY_BROKER_DIR),
         "control_folder": str(CELERY_BROKER_DIR / "control"),
+        "polling_interval": 0.5,
     }
     # Files have no place for the fanout of remote control; `celery inspect` needs Redis.
     CELERY_WORKER_ENABLE_REMOTE_CONTROL = False

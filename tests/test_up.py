@@ -190,7 +190,7 @@ def test_sandbox_runs_only_where_there_is_a_sandbox_channel(broker: Path) -> Non
     bootstrap(upstream=Upstream(provider="openai_compatible", base_url="http://127.0.0.1:1/v1", models=["alpha"]))
     plan = programs.make_plan(port=8001, workers=2)
     assert [program.name for program in plan.programs] == ["web", "worker", "beat"]
-    assert plan.stop_order == ["web", "beat", "worker"]
+    assert plan.stop_order == ["web", "worker", "beat"]
     assert all("SANDBOX_URL" not in program.environment for program in plan.programs)
     bootstrap(upstream=sandbox_upstream())
     plan = programs.make_plan(port=8001, workers=2)
@@ -224,10 +224,11 @@ def test_options_out_of_range(option: str, value: str) -> None:
 
 
 def test_broker_is_emptied(broker: Path) -> None:
-    broker.mkdir()
-    (broker / "1_x.celery.msg").write_text("")
     programs.clean_broker()
-    assert sorted(path.name for path in broker.iterdir()) == ["control", "taken"]
+    for name in ("1_x.celery.msg", "control/celery.exchange", "taken/0_x.celery.msg"):
+        (broker / name).write_text("")
+    programs.clean_broker()
+    assert sorted(path.relative_to(broker).as_posix() for path in broker.rglob("*")) == ["control", "taken"]
 
 
 def test_empty_files_do_not_kill_the_next_worker(broker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
