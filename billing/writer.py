@@ -152,7 +152,7 @@ class Writer:
     def _next_jobs(self) -> tuple[list[_Job], bool]:
         """Wait for work, at most until something periodic is due. True where `close` was called."""
         try:
-            first = self._queue.get(timeout=1.0)
+            first = self._queue.get(timeout=1.0 if self.lease_id else 0.0)  # the lease is taken at once
         except Empty:
             return [], False
         if first is None:
