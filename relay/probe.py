@@ -50,15 +50,23 @@ class _PinnedTransport(httpx.HTTPTransport):
         self._allow_private = allow_private
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        host = request.url.host
-        address = checked_address(host, request.url.port or 0, allow_private=self._allow_private)
+        url, host = request.url, request.url.host
+        first, *others = checked_addresses(host, url.port or 0, allow_private=self._allow_private)
         request.extensions = {**request.extensions, "sni_hostname": host}
-        request.url = request.url.copy_with(host=address)
+        request.url = url.copy_with(host=first)
+        try:
+            return super().handle_request(request)
+        except httpx.ConnectError:
+            # Often an IPv6 address on a machine without IPv6. Nothing was sent.
+            other = next((address for address in others if (":" in address) != (":" in first)), None)
+            if other is None:
+                raise
+        request.url = url.copy_with(host=other)
         return super().handle_request(request)
 
 
-def checked_address(host: str, port: int, *, allow_private: bool) -> str:
-    """The first address of `host`, once all of them are known to be allowed. Raises RefusedAddress, OSError."""
+def checked_addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
+    """The addresses of `host`, all known to be allowed; at least one. Raises RefusedAddress, OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(entry[4][0]) for entry in found]
     if not allow_private:
@@ -67,7 +75,7 @@ def checked_address(host: str, port: int, *, allow_private: bool) -> str:
                 raise RefusedAddress(
                     f"{host} leads to {address}, a private address. Allow private addresses on this channel to use it."
                 )
-    return addresses[0]
+    return addresses
 
 
 def probe_channel(*, channel: Channel, model: str = "") -> ProbeResult:

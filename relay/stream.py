@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 
 import httpx
 
@@ -19,7 +19,7 @@ from relay.protocols.sse import Splitter
 from relay.reply import Header, Reply, begin
 from relay.runtime import Runtime
 from relay.tasks import spawn
-from relay.upstream import UpstreamFailure, body_of, close, returned_headers
+from relay.upstream import UpstreamFailure, close, end, reader_of, returned_headers
 
 COMMIT_SECONDS = 10.0
 # After a finish reason, how long a stream is read for its usage when nobody listens any more.
@@ -42,7 +42,7 @@ class StreamExchange:
         self._accepted = False
         self._splitter = Splitter()
         self._response: httpx.Response | None = None
-        self._chunks: AsyncIterator[bytes] | None = None
+        self._next: Callable[[], Awaitable[bytes]] | None = None
         self._reader = self._new_reader()
         self.task = spawn(self._run(), name=f"stream {ctx.request_id}")
         runtime.exchanges.add(self)
@@ -98,7 +98,10 @@ class StreamExchange:
         finally:
             # The upstream stops working for nobody; its connection is kept only where its answer was read whole.
             if self._response is not None:
-                await close(self._response, whole=self._reader.done)
+                if self._reader.done:
+                    spawn(end(self._response), name=f"end {ctx.request_id}")
+                else:
+                    await close(self._response, whole=False)
         await self._conclude(failure)
         return None
 
@@ -113,10 +116,10 @@ class StreamExchange:
             async with asyncio.timeout(channel.first_byte_timeout):
                 response = await attempts.send(self.ctx, self.runtime.upstreams, channel, silence=channel.idle_timeout)
                 self._response, self._accepted = response, True
-                self._chunks = body_of(response)
+                read = self._next = reader_of(response)
                 out = b""
                 while not (self._reader.started or self._reader.done):
-                    chunk = await anext(self._chunks, b"")
+                    chunk = await read()
                     out += self._read(chunk)
                     if not chunk or self._reader.failed:
                         break
@@ -149,10 +152,11 @@ class StreamExchange:
     async def _pump(self) -> None:
         """Pass events on until the terminator, an error, or the end. Raises UpstreamFailure."""
         reader = self._reader
-        assert self._chunks is not None
+        read = self._next
+        assert read is not None
         try:
             while not (reader.done or reader.failed):
-                chunk = await anext(self._chunks, b"")
+                chunk = await read()
                 out = self._read(chunk)
                 if out:
                     await self._send(out)

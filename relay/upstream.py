@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
@@ -20,6 +23,12 @@ from relay.providers import PROVIDERS
 # An upstream's error is read up to here; a model's whole answer up to MAX_ANSWER_BYTES.
 MAX_ERROR_BYTES = 256 * 1024
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
+# A kept connection that the upstream had closed meanwhile fails at once, and says nothing of the channel: the request
+# is sent again on another connection of the same channel. Later than this, the upstream may have worked on it.
+STALE_SECONDS, MAX_STALE = 1.0, 10
+# After its last event a stream has this long to end properly, so that its connection can be kept.
+END_SECONDS = 1.0
+_reused: ContextVar[list[bool]] = ContextVar("reused")
 # Of a client's headers only these go upstream: no cookies, no keys, no account, no hop-by-hop headers.
 FORWARDED = (b"user-agent", b"openai-beta")
 # Of an upstream's headers only these go to the client: nothing of the operator's account or limits.
@@ -29,8 +38,11 @@ RETURNED = (b"openai-processing-ms", b"openai-version")
 class UpstreamFailure(Exception):
     """A call that failed in a way that another channel may not. `outcome` is for the record, without secrets."""
 
-    def __init__(self, outcome: str, *, status: int | None = None, timeout: bool = False) -> None:
+    def __init__(
+        self, outcome: str, *, status: int | None = None, timeout: bool = False, disconnected: bool = False
+    ) -> None:
         super().__init__(outcome)
+        self.disconnected = disconnected
         self.outcome = outcome
         self.status = status
         self.timeout = timeout
@@ -59,8 +71,9 @@ class Upstreams:
     """The transports: one for public addresses only, one for channels that may use private ones."""
 
     def __init__(self) -> None:
-        self._public = AiohttpTransport(client=_session(_GuardedResolver()))
-        self._private = AiohttpTransport(client=_session(None))
+        context = ssl.create_default_context()
+        self._public = AiohttpTransport(client=_session(_GuardedResolver(), context), verify=context)
+        self._private = AiohttpTransport(client=_session(None, context), verify=context)
         self._urls: dict[tuple[str, str, str], httpx.URL] = {}
 
     async def close(self) -> None:
@@ -96,10 +109,18 @@ class Upstreams:
             },
         )
         transport = self._private if channel.allow_private_addresses else self._public
-        try:
-            return await transport.handle_async_request(request)
-        except Exception as error:
-            raise failure_of(error) from error
+        reused = [False]
+        _reused.set(reused)
+        for _ in range(MAX_STALE):
+            started = time.monotonic()
+            try:
+                return await transport.handle_async_request(request)
+            except Exception as error:
+                failure = failure_of(error)
+                if not (reused[0] and failure.disconnected and time.monotonic() - started < STALE_SECONDS):
+                    raise failure from error
+                reused[0] = False
+        raise UpstreamFailure("connection closed")
 
     def _url(self, channel: ChannelInfo, dialect: str) -> httpx.URL:
         key = (channel.provider, channel.base_url, dialect)
@@ -109,9 +130,16 @@ class Upstreams:
         return url
 
 
-def _session(resolver: AbstractResolver | None) -> aiohttp.ClientSession:
+async def _note_reuse(*_: object) -> None:
+    _reused.get()[0] = True
+
+
+def _session(resolver: AbstractResolver | None, context: ssl.SSLContext) -> aiohttp.ClientSession:
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_reuseconn.append(_note_reuse)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, resolver=resolver, keepalive_timeout=30),
+        connector=aiohttp.TCPConnector(limit=0, resolver=resolver, keepalive_timeout=30, ssl=context),
+        trace_configs=[trace],
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
@@ -132,7 +160,7 @@ def failure_of(error: BaseException) -> UpstreamFailure:
     if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ClientConnectorDNSError):
         return UpstreamFailure("cannot connect")
     if isinstance(cause, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError | OSError):
-        return UpstreamFailure("connection closed")
+        return UpstreamFailure("connection closed", disconnected=True)
     return UpstreamFailure(f"transport error {type(cause).__name__}")
 
 
@@ -146,19 +174,25 @@ def returned_headers(response: httpx.Response) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in response.headers.raw if name.lower() in RETURNED]
 
 
-def body_of(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body as it arrives. Reads the transport's stream itself: httpx's own readers decode and count."""
+def _content(response: httpx.Response) -> aiohttp.StreamReader:
+    """aiohttp's own reader of a body: httpx's decode and count, which costs more than the relay does."""
     stream: Any = response.stream
-    iterator: AsyncIterator[bytes] = stream.__aiter__()
-    return iterator
+    content: aiohttp.StreamReader = stream._aiohttp_response.content
+    return content
+
+
+def reader_of(response: httpx.Response) -> Callable[[], Awaitable[bytes]]:
+    """A function that waits for more of the body: what has arrived, or b"" at its end. It raises aiohttp's errors."""
+    return _content(response).readany
 
 
 async def read_body(response: httpx.Response, limit: int) -> bytes:
     """The whole body, up to a limit. Raises UpstreamFailure."""
     parts: list[bytes] = []
     size = 0
+    read = reader_of(response)
     try:
-        async for part in body_of(response):
+        while part := await read():
             parts.append(part)
             size += len(part)
             if size > limit:
@@ -168,6 +202,18 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
     except Exception as error:
         raise failure_of(error) from error
     return b"".join(parts)
+
+
+async def end(response: httpx.Response) -> None:
+    """After a stream's last event: wait a moment for the body's own end, so that the connection can be kept."""
+    content = _content(response)
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            while not content.at_eof() and await content.readany():
+                pass
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        pass
+    await close(response, whole=content.at_eof())
 
 
 async def close(response: httpx.Response, *, whole: bool) -> None:
