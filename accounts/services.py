@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
@@ -39,9 +40,15 @@ def create_organization(*, name: str, owner: User, is_personal: bool = False) ->
 
 
 @transaction.atomic
-def save_user(*, user: User) -> User:
-    """Save an edited user; where `is_active` changed, their keys notice within a second."""
+def save_user(
+    *, user: User, roles: Iterable[Group] | None = None, permissions: Iterable[Permission] | None = None
+) -> User:
+    """Save an edited user; where `is_active` changed, their keys notice within a second. None keeps what is there."""
     user.save()
+    if roles is not None:
+        user.groups.set(roles)
+    if permissions is not None:
+        user.user_permissions.set(permissions)
     record_change(Kind.USER, user.pk)
     return user
 
@@ -116,7 +123,7 @@ def create_api_key(
 
 @transaction.atomic
 def save_api_key(*, key: ApiKey) -> ApiKey:
-    """Save a new or edited key; every web process drops what it has cached of it within a second. Raises ValidationError."""
+    """Save a new or edited key; every web process drops its copy within a second. Raises ValidationError."""
     if problem := netguard.networks_problem(key.allowed_ips):
         raise ValidationError({"allowed_ips": problem})
     if not all(isinstance(name, str) for name in key.allowed_models):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import Group, Permission
 
 from accounts.changes import current_version
 from accounts.models import ApiKey, ConfigChange, Membership, Organization, User
@@ -163,6 +164,29 @@ def test_staff_cannot_make_anyone_an_operator_nor_touch_a_superuser() -> None:
     superuser.refresh_from_db()
     assert superuser.email == "root@example.com"
     assert superuser.check_password("a-long-password")
+
+
+def test_a_superuser_gives_operator_rights() -> None:
+    client = operator()
+    alice = create_user(email="alice@example.com")
+    role = Group.objects.create(name="Support")
+    permission = Permission.objects.get(codename="change_wallet")
+
+    client.post(
+        f"/admin/accounts/user/{alice.pk}/change/",
+        {
+            "email": alice.email,
+            "is_active": "on",
+            "is_staff": "on",
+            "groups": [role.pk],
+            "user_permissions": [permission.pk],
+        },
+    )
+
+    alice.refresh_from_db()
+    assert alice.is_staff
+    assert list(alice.groups.all()) == [role]
+    assert alice.has_perm("billing.change_wallet")
 
 
 def members_form(cast: object, rows: list[dict[str, object]], initial: int) -> dict[str, object]:

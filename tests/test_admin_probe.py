@@ -158,6 +158,23 @@ def test_the_connection_goes_to_the_address_that_was_checked(double: Double, mon
     assert double.requests[0][1]["host"] == f"rebinding.example:{port}"
 
 
+def test_a_dead_ipv6_address_gives_way_to_an_ipv4_one(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = double.server.server_port
+    channel = channel_to(f"http://both.example:{port}/v1")
+    real = probe.socket.getaddrinfo
+    found = [(10, 1, 6, "", ("::1", port, 0, 0)), (2, 1, 6, "", ("127.0.0.1", port))]
+    monkeypatch.setattr(
+        probe.socket,
+        "getaddrinfo",
+        lambda host, *given, **o: found if host == "both.example" else real(host, *given, **o),
+    )
+
+    result = probe.probe_channel(channel=channel)
+
+    assert result.ok
+    assert double.requests[0][1]["host"] == f"both.example:{port}"
+
+
 def test_nobody_listening_is_reported(double: Double) -> None:
     channel = channel_to(double.url)
     double.stop()

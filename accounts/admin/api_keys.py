@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter, DropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget
 
@@ -19,6 +19,7 @@ from accounts import services
 from accounts.models import ApiKey
 from costrouter.admin_base import ServiceAdmin, badge, link, lookup, page_url, two_lines
 from costrouter.admin_fields import LinesField, NamesField
+from costrouter.admin_filters import GroupFilter
 
 
 class ApiKeyForm(forms.ModelForm):
@@ -49,19 +50,6 @@ class ApiKeyForm(forms.ModelForm):
             *((name, name) for name in groups),
             *((name, f"{name} (does not exist: refused)") for name in kept),
         ]
-
-
-class GroupFilter(DropdownFilter):
-    """By model group, out of those that exist."""
-
-    title = "model group"
-    parameter_name = "group"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in lookup("group_names")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(group=self.value()) if self.value() else queryset
 
 
 @admin.register(ApiKey)

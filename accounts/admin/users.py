@@ -145,9 +145,8 @@ class UserAdmin(DjangoUserAdmin, ServiceAdmin):
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if change:
-            services.save_user(user=obj)
-            if request.user.is_superuser:
-                form.save_m2m()
+            rights = form.cleaned_data if request.user.is_superuser else {}
+            services.save_user(user=obj, roles=rights.get("groups"), permissions=rights.get("user_permissions"))
             return
         password = form.cleaned_data.get("password1") if form.cleaned_data.get("set_usable_password", True) else None
         created = services.create_user(email=obj.email, name=obj.name, password=password or None)

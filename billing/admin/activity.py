@@ -17,9 +17,9 @@ from unfold.views import ChangeList
 from billing.admin.lists import BoundedPaginator, TotalsList, count_total, money_total, sums
 from billing.admin.names import name_of
 from billing.admin.record_tables import units_text
-from billing.admin.records import ChannelFilter, ModelFilter
 from billing.models import DayTotal, Hold, ProcessLease
 from costrouter.admin_base import ReadOnlyAdmin, badge, number, two_lines
+from costrouter.admin_filters import ChannelFilter, ModelFilter
 from costrouter.lib.money import usd_text
 from costrouter.lib.units import UNITS
 

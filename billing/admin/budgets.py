@@ -27,6 +27,7 @@ class BudgetForm(forms.ModelForm):
     class Meta:
         model = Budget
         fields = ("organization", "api_key", "user", "limit_nanos", "window")
+        labels = {"api_key": "API key"}
         help_texts = {
             "api_key": "For this key alone.",
             "user": "For all keys of this member together. With neither key nor member: for the whole organization.",
@@ -55,6 +56,13 @@ class BudgetAdmin(ServiceAdmin):
     )
     add_fieldsets = (fieldsets[0],)
     ordering = ("organization__name", "id")
+
+    def get_form(self, request: HttpRequest, obj: Budget | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if "api_key" in form.base_fields:
+            # A key is made on its own page, which shows its secret.
+            form.base_fields["api_key"].widget.can_add_related = False
+        return form
 
     @display(description="Budget of")
     def subject(self, budget: Budget) -> SafeString:

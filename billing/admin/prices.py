@@ -17,10 +17,10 @@ from unfold.enums import ActionVariant
 from billing import services
 from billing.admin.names import name_of
 from billing.admin.price_form import COMMON, TIERS, PriceForm, initial_from
-from billing.admin.records import ModelFilter
 from billing.models import Price
 from billing.selectors import with_price_in_force
 from costrouter.admin_base import ServiceAdmin, badge, number, page_url, table, two_lines
+from costrouter.admin_filters import PricedModelFilter
 from costrouter.lib.units import UNITS, per_text
 
 
@@ -72,7 +72,7 @@ class PriceAdmin(ServiceAdmin):
         "since",
     )
     list_display_links = ("title",)
-    list_filter = (ForceFilter, TierFilter, ModelFilter)
+    list_filter = (ForceFilter, TierFilter, PricedModelFilter)
     list_filter_submit = True
     search_fields = ("model_name",)
     search_help_text = "Model"
@@ -158,8 +158,8 @@ class PriceAdmin(ServiceAdmin):
         return two_lines(f"{len(names)} more", ", ".join(names)) if names else "—"
 
     @display(description="Long context")
-    def long_text(self, price: Price) -> str:
-        return "—" if price.long_context_above is None else f"above {price.long_context_above:,}"
+    def long_text(self, price: Price) -> SafeString:
+        return number("—" if price.long_context_above is None else f"above {price.long_context_above:,}")
 
     @display(description="From (UTC)", ordering="effective_from")
     def since(self, price: Price) -> SafeString:

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter, TextFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
@@ -24,8 +24,9 @@ from billing.admin.lists import (
 from billing.admin.names import name_of
 from billing.admin.record_tables import attempts_table, lines_table, units_text
 from billing.models import UsageRecord
-from costrouter.admin_base import ReadOnlyAdmin, badge, link, lookup, number, page_url, two_lines
+from costrouter.admin_base import ReadOnlyAdmin, badge, link, number, page_url, two_lines
 from costrouter.admin_fields import plain
+from costrouter.admin_filters import ChannelFilter, EndpointFilter, GroupFilter, KeyFilter, ModelFilter
 from costrouter.lib.money import usd_text
 
 VARIANTS = {
@@ -35,53 +36,6 @@ VARIANTS = {
     UsageRecord.Status.UPSTREAM_ERROR: "danger",
     UsageRecord.Status.INTERRUPTED: "danger",
 }
-
-
-class ModelFilter(TextFilter):
-    """By the exact name of a model."""
-
-    title = "model name"
-    parameter_name = "model"
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(model=self.value().strip()) if self.value() else queryset
-
-
-class GroupFilter(DropdownFilter):
-    """By model group, out of those that exist."""
-
-    title = "model group"
-    parameter_name = "group"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name) for name in lookup("group_names")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(group=self.value()) if self.value() else queryset
-
-
-class ChannelFilter(DropdownFilter):
-    """By the channel that answered, out of those that exist."""
-
-    title = "channel"
-    parameter_name = "channel_id"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(lookup("channel_choices"))
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = str(self.value() or "")
-        return queryset.filter(channel_id=int(value)) if value.isdecimal() else queryset
-
-
-class EndpointFilter(TextFilter):
-    """By endpoint, exactly."""
-
-    title = "endpoint"
-    parameter_name = "endpoint"
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(endpoint=self.value().strip()) if self.value() else queryset
 
 
 @admin.register(UsageRecord)
@@ -97,7 +51,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         ModelFilter,
         GroupFilter,
         ("organization", AutocompleteSelectFilter),
-        ("api_key", AutocompleteSelectFilter),
+        ("api_key", KeyFilter),
         ChannelFilter,
         EndpointFilter,
     )

@@ -9,9 +9,11 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
+from django.views.decorators.debug import sensitive_post_parameters
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
@@ -47,7 +49,7 @@ class ChannelForm(forms.ModelForm):
     class Meta:
         model = Channel
         fields = (
-            *("name", "status", "provider", "base_url", "groups", "priority", "weight", "cost_multiplier"),
+            *("name", "status", "provider", "groups", "priority", "weight", "cost_multiplier"),
             *("connect_timeout", "first_byte_timeout", "idle_timeout", "allow_private_addresses"),
         )
         widgets = {"base_url": UnfoldAdminTextInputWidget(), "groups": UnfoldAdminCheckboxSelectMultipleWidget()}
@@ -134,6 +136,11 @@ class ChannelAdmin(ServiceAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Channel]:
         rows = super().get_queryset(request).prefetch_related("groups")
         return rows.annotate(models_total=Count("channel_models", distinct=True))
+
+    @method_decorator(sensitive_post_parameters("credentials"))
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """As ever; but an error report leaves the credentials out."""
+        return super().changeform_view(request, *args, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "base_url":
