@@ -8,10 +8,11 @@ transaction itself inserted or updated.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -21,6 +22,8 @@ from billing.statements import Dialect, Record, statements
 Row = tuple[Any, ...]
 # A request takes at most this share of what a wallet has left, unless it says itself what it needs.
 SHARE = 8
+# A NUL in JSON text, after any number of escaped backslashes.
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 @dataclass(slots=True)
@@ -130,6 +133,14 @@ def window_start(window: str, today: date) -> date | None:
     return today.replace(day=1) if window == "month" else None
 
 
+def _open_window(window: str, start: date | None, today: date) -> date | None:
+    """The window to count in: that of `today`, unless a process whose clock is ahead has opened a later one."""
+    current = window_start(window, today)
+    if current is not None and start is not None and current < start <= today + timedelta(days=1):
+        return start
+    return current
+
+
 def grant(*, available: int, minimum: int, want: int) -> int | None:
     """How much of `want` to hold of what is available, or None to refuse. All in nanos.
 
@@ -178,61 +189,72 @@ class Batch:
             raise
 
     def _rows(self, statement: str, rows: object) -> list[Row]:
-        text = self.encoder.encode(rows).decode()
-        return list(self.connection.execute(self.statements[statement], (text,)).fetchall())
+        return list(self.connection.execute(self.statements[statement], (self._json(rows),)).fetchall())
 
     def _write(self, statement: str, rows: object) -> None:
-        self.connection.execute(self.statements[statement], (self.encoder.encode(rows).decode(),))
+        self.connection.execute(self.statements[statement], (self._json(rows),))
+
+    def _json(self, rows: object) -> str:
+        text = self.encoder.encode(rows).decode()
+        # PostgreSQL stores no NUL, and a client may name one: in a model's name, say.
+        return _NUL.sub(r"\g<1>\\ufffd", text) if "\\u0000" in text else text
 
     def _lock(self, captures: Sequence[CaptureItem], holds: Sequence[HoldItem], today: date) -> _Books:
         """Lock every wallet, then every budget, that the batch may move, in id order."""
         books = _Books()
-        wallet_ids = {i.record.organization_id for i in captures} | {i.organization_id for i in holds}
-        if wallet_ids:
-            for organization_id, balance, held, limit in self._rows(
-                "lock_wallets", [{"id": number} for number in sorted(wallet_ids)]
-            ):
-                books.wallets[organization_id] = _Wallet(available=balance + limit - held)
+        self._lock_wallets({i.record.organization_id for i in captures} | {i.organization_id for i in holds}, books)
+        missing = {i.record.organization_id for i in captures if i.record.cost_nanos} - books.wallets.keys()
+        if missing:  # a charge needs a wallet, be it one that nobody has put money into
+            self._write("make_wallets", [{"id": number} for number in sorted(missing)])
+            self._lock_wallets(missing, books)
         budget_ids = {number for i in captures for number in i.budget_ids}
         budget_ids.update(number for i in holds for number in i.budget_ids)
         for item in captures:
-            if item.granted is None:
-                item.granted, item.budget_ids = self._open_hold(item.record.request_id)
+            found = self._open_hold(item.record.request_id) if item.granted is None else None
+            if found is not None:
+                item.granted, item.budget_ids = found
                 budget_ids.update(item.budget_ids)
         if budget_ids:
             for number, limit, window, start, spent, held in self._rows(
                 "lock_budgets", [{"id": number} for number in sorted(budget_ids)]
             ):
-                current = window_start(window, today)
                 if isinstance(start, str):
                     start = date.fromisoformat(start)
-                fresh = start == current
-                books.budgets[number] = _Budget(limit, window, current, spent if fresh else 0, held)
+                current = _open_window(window, start, today)
+                books.budgets[number] = _Budget(limit, window, current, spent if start == current else 0, held)
         return books
 
-    def _open_hold(self, request_id: str) -> tuple[int, tuple[int, ...]]:
+    def _lock_wallets(self, numbers: Iterable[int], books: _Books) -> None:
+        ids = [{"id": number} for number in sorted(numbers)]
+        for organization_id, balance, held, limit in self._rows("lock_wallets", ids) if ids else ():
+            books.wallets[organization_id] = _Wallet(available=balance + limit - held)
+
+    def _open_hold(self, request_id: str) -> tuple[int, tuple[int, ...]] | None:
         row = self.connection.execute(self.statements["open_hold"], (request_id,)).fetchone()
         if row is None:
-            return 0, ()
+            return None
         budget_ids = msgspec.json.decode(row[1]) if isinstance(row[1], str) else row[1]
         return row[0], tuple(budget_ids)
 
     def _capture(self, captures: Sequence[CaptureItem], records: Sequence[RecordItem], books: _Books) -> None:
-        """Insert every record; shrink the hold of each request whose record is new to what it cost."""
-        # A request is recorded once, even where a batch names it twice.
-        rows = {record.request_id: record for record in [*[i.record for i in records], *[i.record for i in captures]]}
-        inserted, shrunk = self._insert_records(list(rows.values()))
-        fresh = [item for item in captures if item.record.request_id in inserted]
-        for item in fresh:
+        """Insert every record; shrink the hold of each request whose capture is new to what it cost."""
+        # A request is captured once, even where a batch names it twice.
+        first: dict[str, CaptureItem] = {}
+        for item in captures:
+            first.setdefault(item.record.request_id, item)
+        inserted, shrunk = self._insert_records([i.record for i in first.values()]) if first else (set(), set())
+        if records:
+            # Apart from the captures: the record of a request that held nothing must not touch a hold.
+            self._rows("insert_records", list({i.record.request_id: i.record for i in records}.values()))
+        for request_id, item in first.items():
             record = item.record
-            if record.request_id in shrunk:
+            if request_id not in inserted:
+                self._replace_interrupted(item, books)
+            elif request_id in shrunk:
                 cost = record.cost_nanos
                 books.move(record.organization_id, item.budget_ids, held=cost - (item.granted or 0), spent=cost)
             elif record.cost_nanos:
                 self._charge_without_hold(item, books)
-        for item in captures:
-            if item.record.request_id not in inserted:
-                self._replace_interrupted(item, books)
 
     def _insert_records(self, records: Sequence[Record]) -> tuple[set[str], set[str]]:
         """Insert records and shrink the open holds of those that are new: the ids of the new, and of the shrunk."""
@@ -284,34 +306,19 @@ class Batch:
     def _hold(self, holds: Sequence[HoldItem], books: _Books) -> dict[str, Outcome]:
         """Decide holds in arrival order, each alone, and insert those that are granted."""
         outcomes: dict[str, Outcome] = {}
-        rows = []
-        granted: dict[str, HoldItem] = {}
+        granted: dict[str, tuple[HoldItem, int]] = {}
         for item in holds:
+            if item.request_id in outcomes:
+                continue
             outcome = self._decide(item, books)
             outcomes[item.request_id] = outcome
             if isinstance(outcome, Granted):
                 books.move(item.organization_id, item.budget_ids, held=outcome.amount, spent=0)
-                granted[item.request_id] = item
-                rows.append(
-                    {
-                        "request_id": item.request_id,
-                        "wallet_id": item.organization_id,
-                        "amount_nanos": outcome.amount,
-                        "captured": False,
-                        "lease_id": item.lease_id,
-                        "budget_ids": item.budget_ids,
-                        "api_key_id": item.api_key_id,
-                        "user_id": item.user_id,
-                        "model": item.model,
-                        "group": item.group,
-                        "endpoint": item.endpoint,
-                        "created_at": item.created_at,
-                    }
-                )
-        if rows:
-            inserted = {row[0] for row in self._rows("insert_holds", rows)}
-            for request_id in granted.keys() - inserted:
-                self._keep_earlier(granted[request_id], outcomes, books)
+                granted[item.request_id] = item, outcome.amount
+        rows = [_hold_row(item, amount) for item, amount in granted.values()]
+        inserted = {row[0] for row in self._rows("insert_holds", rows)} if rows else set()
+        if len(inserted) < len(outcomes):
+            self._keep_earlier([item for item in holds if item.request_id not in inserted], granted, outcomes, books)
         return outcomes
 
     def _decide(self, item: HoldItem, books: _Books) -> Granted | Refused:
@@ -326,13 +333,27 @@ class Batch:
             amount = 0  # what costs nothing is never refused for want of money
         return Granted(amount) if amount is not None else Refused(max(0, available), budget_id)
 
-    def _keep_earlier(self, item: HoldItem, outcomes: dict[str, Outcome], books: _Books) -> None:
-        """A replay of a hold that had been committed after all: that one stands, and money does not move again."""
-        outcome = outcomes[item.request_id]
-        assert isinstance(outcome, Granted)
-        books.move(item.organization_id, item.budget_ids, held=-outcome.amount, spent=0)
-        row = self.connection.execute(self.statements["hold_amount"], (item.request_id,)).fetchone()
-        outcomes[item.request_id] = Granted(row[0])
+    def _keep_earlier(
+        self,
+        doubtful: Sequence[HoldItem],
+        granted: dict[str, tuple[HoldItem, int]],
+        outcomes: dict[str, Outcome],
+        books: _Books,
+    ) -> None:
+        """In a replay of holds that had been committed after all, those stand, and money does not move again.
+
+        What was refused only because they were counted twice is decided again.
+        """
+        rows = self._rows("hold_amounts", [{"request_id": item.request_id} for item in doubtful])
+        earlier: dict[str, int] = dict(rows)
+        for request_id, amount in earlier.items():
+            outcomes[request_id] = Granted(amount)
+            if request_id in granted:
+                item, twice = granted[request_id]
+                books.move(item.organization_id, item.budget_ids, held=-twice, spent=0)
+        if earlier.keys() & granted.keys():
+            refused = [item for item in doubtful if item.request_id not in earlier]
+            outcomes.update(self._hold(refused, books))
 
     def _write_back(self, books: _Books) -> None:
         deltas = [{"id": number, "delta": w.delta} for number, w in sorted(books.wallets.items()) if w.delta]
@@ -346,3 +367,20 @@ class Batch:
                     for number, b in sorted(books.budgets.items())
                 ],
             )
+
+
+def _hold_row(item: HoldItem, amount: int) -> dict[str, object]:
+    return {
+        "request_id": item.request_id,
+        "wallet_id": item.organization_id,
+        "amount_nanos": amount,
+        "captured": False,
+        "lease_id": item.lease_id,
+        "budget_ids": item.budget_ids,
+        "api_key_id": item.api_key_id,
+        "user_id": item.user_id,
+        "model": item.model,
+        "group": item.group,
+        "endpoint": item.endpoint,
+        "created_at": item.created_at,
+    }

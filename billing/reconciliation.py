@@ -131,14 +131,13 @@ class _Books:
             yield _breach("I3", f"record {row.pk} cost_nanos", "not negative", row.cost_nanos)
 
     def overdrafts(self) -> Iterator[Breach]:
-        """I4: no wallet is below −credit, unless recorded overruns, operator debits or credit cuts explain it."""
+        """I4: nothing is held or spent below −credit, save what overruns, operator debits or credit cuts explain."""
         for number, wallet in sorted(self.wallets.items()):
-            # Captured holds are spent, though not in the ledger yet.
-            balance = wallet.balance_nanos - self.captured.get(number, 0)
+            balance = wallet.balance_nanos - self.holds.get(number, 0)
             explained = self.overruns.get(number, 0) - self.debits.get(number, 0) - self.limit_cuts.get(number, 0)
             floor = -wallet.credit_limit_nanos - explained
             if balance < floor:
-                yield _breach("I4", f"wallet {number} balance_nanos less captured holds", f">= {floor}", balance)
+                yield _breach("I4", f"wallet {number} balance_nanos less holds", f">= {floor}", balance)
 
     def budgets(self) -> Iterator[Breach]:
         """I2 of budgets: what a budget holds equals the open holds that count against it."""

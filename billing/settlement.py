@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import UTC
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -110,7 +111,7 @@ def sum_by_day(records: Iterable[UsageRecord]) -> dict[tuple[Any, ...], dict[str
     totals: dict[tuple[Any, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for record in records:
         key = (
-            record.created_at.date().isoformat(),
+            record.created_at.astimezone(UTC).date().isoformat(),
             record.organization_id,
             record.model,
             record.api_key_id or 0,

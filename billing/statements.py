@@ -103,6 +103,7 @@ _HOLD_COLUMNS = [
 ]
 _CHARGE_COLUMNS = [("request_id", "text"), ("amount_nanos", "bigint")]
 _ID_COLUMNS = [("id", "bigint")]
+_KEY_COLUMNS = [("request_id", "text")]
 _DELTA_COLUMNS = [("id", "bigint"), ("delta", "bigint")]
 _BUDGET_COLUMNS = [("id", "bigint"), ("spent", "bigint"), ("held", "bigint"), ("window_start", "date")]
 
@@ -141,7 +142,11 @@ def statements(dialect: Dialect) -> dict[str, str]:
         "insert_holds": f"INSERT INTO billing_hold ({hold_names}) "
         f"SELECT {hold_names} FROM {dialect.rows(_HOLD_COLUMNS)} WHERE true "
         "ON CONFLICT (request_id) DO NOTHING RETURNING request_id",
-        "hold_amount": "SELECT amount_nanos FROM billing_hold WHERE request_id = %s",
+        "hold_amounts": "SELECT request_id, amount_nanos FROM billing_hold "
+        f"WHERE request_id IN (SELECT v.request_id FROM {dialect.rows(_KEY_COLUMNS)})",
+        "make_wallets": "INSERT INTO billing_wallet (organization_id, balance_nanos, held_nanos, credit_limit_nanos) "
+        "SELECT id, 0, 0, 0 FROM accounts_organization "
+        f"WHERE id IN (SELECT v.id FROM {dialect.rows(_ID_COLUMNS)}) ON CONFLICT DO NOTHING",
         "move_held": "UPDATE billing_wallet SET held_nanos = held_nanos + v.delta "
         f"FROM {dialect.rows(_DELTA_COLUMNS)} WHERE billing_wallet.organization_id = v.id",
         "move_budgets": "UPDATE billing_budget SET spent_nanos = v.spent, held_nanos = v.held, "

@@ -33,6 +33,19 @@ class Tallies:
             counts, self._counts = self._counts, {}
         return counts
 
+    def flush(self, *, alias: str = DEFAULT_DB_ALIAS) -> None:
+        """Add what was counted to the table; where that fails, it is counted still."""
+        counts = self.take()
+        if not counts:
+            return
+        try:
+            self.write(counts, alias=alias)
+        except Exception:
+            with self._lock:
+                for row, count in counts.items():
+                    self._counts[row] = self._counts.get(row, 0) + count
+            raise
+
     @staticmethod
     def write(counts: dict[_Row, int], *, alias: str = DEFAULT_DB_ALIAS) -> None:
         """Add counts to the table."""

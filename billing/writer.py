@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,8 @@ MAX_BATCH = 256
 HOLD_PATIENCE = 3.0
 RETRY_FIRST, RETRY_LAST = 0.05, 1.0
 STUCK_RETRY = 5.0
+# How long a transaction waits for another's lock before it is replayed: holds must hear of it within HOLD_PATIENCE.
+LOCK_PATIENCE_MS = 1_000
 
 
 class WriterUnavailable(Exception):
@@ -58,7 +61,7 @@ class Writer:
         self._failing_since: float | None = None
         self._stuck: list[_Job] = []
         self._stuck_at = 0.0
-        self._lease_at = 0.0
+        self._lease_at = -math.inf
         self._tallies = Tallies()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._nudger = threading.Thread(target=self._run_nudger, name="nudger", daemon=True)
@@ -122,8 +125,9 @@ class Writer:
     def _run(self) -> None:
         batch: Batch | None = None
         stop = False
-        while not stop:
-            jobs, stop = self._next_jobs()
+        while not stop or not self._queue.empty():
+            jobs, last = self._next_jobs()
+            stop = stop or last
             retry = RETRY_FIRST
             while True:
                 try:
@@ -137,6 +141,7 @@ class Writer:
                     # The connection is in doubt: the batch is replayed on a new one. Replaying is idempotent.
                     batch = None
                     self._disconnect()
+                    self._lease_at = -math.inf  # renewing the lease proves that the database can be written again
                     self._failing_since = self._failing_since or time.monotonic()
                     log.warning("writer: database unavailable, retrying: %s", _brief(error))
                     jobs = self._give_up_holds(jobs)
@@ -155,10 +160,7 @@ class Writer:
             first = self._queue.get(timeout=1.0 if self.lease_id else 0.0)  # the lease is taken at once
         except Empty:
             return [], False
-        if first is None:
-            jobs, _ = self._drain([])
-            return jobs, True
-        return self._drain([first])
+        return ([], True) if first is None else self._drain([first])
 
     def _drain(self, jobs: list[_Job]) -> tuple[list[_Job], bool]:
         while len(jobs) < MAX_BATCH:
@@ -179,6 +181,9 @@ class Writer:
             # Django's own cursor binds on the client; the writer's constant statements are worth preparing.
             raw.prepare_threshold = 5
             raw.cursor_factory = _server_cursor()
+            raw.execute(f"SET lock_timeout = {LOCK_PATIENCE_MS}")
+        else:
+            raw.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE_MS}")
         return Batch(raw, connection.vendor)
 
     def _disconnect(self) -> None:
@@ -196,14 +201,12 @@ class Writer:
             self.lease_id = leases.take(alias=self.alias)
         self._lease_at = now
         self._ready.set()
-        rows = self._tallies.take()
-        if rows:
-            self._tallies.write(rows, alias=self.alias)
+        self._tallies.flush(alias=self.alias)
 
-    def _work(self, batch: Batch, jobs: Sequence[_Job]) -> None:
+    def _work(self, batch: Batch, jobs: list[_Job]) -> None:
+        """Commit jobs. Where that raises, the connection is in doubt, and `jobs` are those still to be done."""
         if self._stuck and time.monotonic() - self._stuck_at > STUCK_RETRY:
-            stuck, self._stuck = self._stuck, []
-            self._one_by_one(batch, stuck)
+            self._retry_stuck(batch)
         if not jobs:
             return
         for job in jobs:
@@ -219,8 +222,17 @@ class Writer:
             return
         self._answer(list(zip(jobs, outcomes, strict=True)))
 
-    def _one_by_one(self, batch: Batch, jobs: Sequence[_Job]) -> None:
-        for job in jobs:
+    def _retry_stuck(self, batch: Batch) -> None:
+        stuck, self._stuck = self._stuck, []
+        try:
+            self._one_by_one(batch, stuck)
+        finally:
+            self._stuck += stuck  # where the connection was lost on the way
+
+    def _one_by_one(self, batch: Batch, jobs: list[_Job]) -> None:
+        """Commit each job alone and take it out of `jobs`: what is done must not be replayed with the rest."""
+        while jobs:
+            job = jobs[0]
             try:
                 [outcome] = batch.run([job.item])
             except Exception as error:
@@ -229,13 +241,19 @@ class Writer:
                 self._reject(job, error)
             else:
                 self._answer([(job, outcome)])
+            del jobs[0]
 
     def _reject(self, job: _Job, error: Exception) -> None:
-        """An item that fails alone: a hold is refused, a capture is kept and tried again for as long as we live."""
+        """An item that fails alone: a hold is refused, a capture is kept and tried again for as long as we live.
+
+        The record of a refusal is given up: no money depends on it, and it must not keep paying requests out.
+        """
         if isinstance(job.item, HoldItem):
             self._fail([job], error)
             return
         log.error("writer: cannot record %s: %s", job.item.record, _brief(error))
+        if isinstance(job.item, RecordItem):
+            return
         self._stuck.append(job)
         self._stuck_at = time.monotonic()
 
@@ -271,10 +289,8 @@ class Writer:
     def _finish(self) -> None:
         try:
             if self._stuck:
-                self._one_by_one(self._connect(), self._stuck)
-            rows = self._tallies.take()
-            if rows:
-                self._tallies.write(rows, alias=self.alias)
+                self._retry_stuck(self._connect())
+            self._tallies.flush(alias=self.alias)
             leases.give_back(self.lease_id, alias=self.alias)
         except Exception as error:
             log.warning("writer: could not give its lease back (it expires): %s", _brief(error))
@@ -315,11 +331,15 @@ def _server_cursor() -> Any:
     return psycopg.Cursor
 
 
+# Of the drivers, whose classes differ. A server that was demoted to a standby is read-only until we reconnect.
+_CONNECTION_TROUBLE = frozenset(("OperationalError", "InterfaceError", "ReadOnlySqlTransaction"))
+
+
 def _is_connection_trouble(error: Exception) -> bool:
     """Whether to replay the whole batch: the connection was lost, the database is busy, or a deadlock chose us."""
     if isinstance(error, OperationalError | InterfaceError):
         return True
-    return any(base.__name__ in ("OperationalError", "InterfaceError") for base in type(error).__mro__)
+    return any(base.__name__ in _CONNECTION_TROUBLE for base in type(error).__mro__)
 
 
 def _brief(error: Exception) -> str:
