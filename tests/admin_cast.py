@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts import services as account_services
 from accounts.models import ApiKey, Organization, User
 from billing import services as billing_services
-from billing.models import DayTotal, Hold, LedgerEntry, Price, UsageRecord, Wallet
+from billing.models import DayTotal, Hold, LedgerEntry, Price, RefusalTally, UsageRecord, Wallet
 from channels_app import services as channel_services
 from channels_app.models import CatalogueModel, Channel, ModelGroup, Provider
 from costrouter.lib import ids
@@ -86,7 +86,7 @@ def record(cast: Acme, **given: Any) -> UsageRecord:
         "group": "default",
         "channel_id": cast.channel.pk,
         "channel": cast.channel.name,
-        "attempts": [{"channel_id": cast.channel.pk, "channel": "Main", "outcome": "ok", "ms": 321}],
+        "attempts": [{"channel": cast.channel.pk, "name": "Main", "outcome": "ok", "ms": 321}],
         "status": UsageRecord.Status.OK,
         "http_status": 200,
         "units": {"input": 1000, "output": 200},
@@ -116,6 +116,13 @@ def some_of_everything(cast: Acme) -> None:
         model="gpt-small",
         group="default",
         endpoint="c",
+    )
+    RefusalTally.objects.create(
+        api_key=cast.key,
+        organization=cast.organization,
+        minute=timezone.now(),
+        error_code="rate_limit_exceeded",
+        count=4,
     )
     DayTotal.objects.create(
         day=timezone.now().date(), organization=cast.organization, model="gpt-small", requests=3, cost_nanos=9, input=5

@@ -16,7 +16,7 @@ from billing.models import UsageRecord
 from tests.admin_cast import acme, operator, record, some_of_everything, staff
 
 pytestmark = pytest.mark.django_db
-READ_ONLY = {"usagerecord", "ledgerentry", "hold", "daytotal"}
+READ_ONLY = {"usagerecord", "ledgerentry", "hold", "daytotal", "refusaltally"}
 
 
 def test_every_page_answers_an_operator() -> None:
@@ -106,6 +106,26 @@ def test_records_of_deleted_organizations_and_keys_are_still_shown() -> None:
     assert [found.pk for found in listed.context["cl"].result_list] == [row.pk]
     for number in ("#901 (deleted)", "#902 (deleted)", "#903 (deleted)"):
         assert number in page.content.decode()
+
+
+def test_a_records_page_shows_lines_attempts_and_units() -> None:
+    client = operator()
+    cast = acme()
+    row = record(cast, attempts=[{"channel": 77, "name": "First", "outcome": "status 503", "ms": 1200}])
+
+    page = client.get(f"/admin/billing/usagerecord/{row.pk}/change/").content.decode()
+
+    for text in (
+        row.pk,
+        "$0.00027",
+        "$0.15 per million",
+        "1,000",
+        "status 503",
+        "1,200 ms",
+        "/channel/77/change/",
+        "Acme",
+    ):
+        assert text in page, text
 
 
 def test_odd_json_in_a_record_does_not_break_its_page() -> None:

@@ -1,4 +1,4 @@
-"""What runs and what adds up: holds and day totals. Nobody edits either."""
+"""What runs and what adds up: holds, day totals, refusals that were only counted. Nobody edits them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from unfold.views import ChangeList
 from billing.admin.lists import BoundedPaginator, TotalsList, count_total, money_total, sums
 from billing.admin.names import name_of
 from billing.admin.record_tables import units_text
-from billing.models import DayTotal, Hold, ProcessLease
+from billing.models import DayTotal, Hold, ProcessLease, RefusalTally
 from costrouter.admin_base import ReadOnlyAdmin, badge, number, two_lines
-from costrouter.admin_filters import ChannelFilter, ModelFilter
+from costrouter.admin_filters import ChannelFilter, KeyFilter, ModelFilter
 from costrouter.lib.money import usd_text
 from costrouter.lib.units import UNITS
 
@@ -102,6 +102,32 @@ class HoldAdmin(ReadOnlyAdmin):
             return "—"
         lease = ProcessLease.objects.filter(pk=hold.lease_id).first()
         return lease.process if lease is not None else f"{hold.lease_id} (gone)"
+
+
+@admin.register(RefusalTally)
+class RefusalTallyAdmin(ReadOnlyAdmin):
+    """Refusals of a key past ten a second, counted by the minute instead of recorded one by one."""
+
+    list_display = ("minute", "who", "error_code", "count")
+    list_filter = (("organization", AutocompleteSelectFilter), ("api_key", KeyFilter))
+    list_filter_submit = True
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    ordering = ("-id",)
+    sortable_by = ()
+    list_before_template = "admin/parts/totals.html"
+    fieldsets = ((None, {"fields": (("minute", "who"), ("error_code", "count"))}),)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return TotalsList
+
+    def totals(self, rows: QuerySet[Any]) -> dict[str, Any]:
+        found = sums(rows, refusals="count")
+        return {**found, "cells": [count_total("Refusals beyond those recorded", found["refusals"])]}
+
+    @display(description="Organization / key")
+    def who(self, tally: RefusalTally) -> SafeString:
+        return two_lines(name_of(tally, "organization_id"), name_of(tally, "api_key_id"))
 
 
 @admin.register(DayTotal)

@@ -51,21 +51,16 @@ def attempts_table(attempts: Any) -> SafeString | str:
     for attempt in attempts:
         if not isinstance(attempt, dict):
             continue
-        known = {"channel_id", "id", "channel", "name", "outcome", "status", "ms", "duration_ms"}
-        channel_id = attempt.get("channel_id", attempt.get("id"))
-        name = attempt.get("channel", attempt.get("name")) or (f"#{channel_id}" if channel_id else "—")
-        taken = attempt.get("ms", attempt.get("duration_ms"))
-        outcome = " · ".join(str(attempt[key]) for key in ("outcome", "status") if attempt.get(key) not in (None, ""))
-        rest = ", ".join(f"{key}: {value}" for key, value in attempt.items() if key not in known)
+        channel_id, taken = attempt.get("channel"), attempt.get("ms")
+        name = attempt.get("name") or f"#{channel_id}"
         rows.append(
             [
                 link(page_url("channels_app.channel", "change", channel_id), name) if channel_id else name,
-                outcome or "—",
+                attempt.get("outcome") or "—",
                 number(f"{taken:,} ms" if isinstance(taken, int) else "—"),
-                rest,
             ]
         )
-    return table(["Channel", "Outcome", "Took", "Details"], rows, (2,))
+    return table(["Channel", "Outcome", "Took"], rows, (2,))
 
 
 def _label(unit: str) -> str:
