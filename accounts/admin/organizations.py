@@ -52,6 +52,7 @@ class OrganizationAdmin(ServiceAdmin):
     search_fields = ("name", "memberships__user__email")
     search_help_text = "Name or a member's e-mail"
     show_full_result_count = False
+    ordering = ("name",)
     list_select_related = ("wallet",)
     readonly_fields = ("is_personal", "created_at", "money", "look_at")
     actions = ("suspend", "activate")

@@ -110,6 +110,7 @@ class ChannelAdmin(ServiceAdmin):
         ("groups", RelatedDropdownFilter),
     )
     list_filter_submit = True
+    ordering = ("-priority", "name")
     search_fields = ("name", "base_url", "channel_models__model__name")
     search_help_text = "Name, address or model"
     actions = ("enable", "disable")

@@ -25,6 +25,7 @@ class ModelGroupAdmin(ServiceAdmin):
     list_display_links = ("title",)
     list_filter = (("is_public", BooleanRadioFilter),)
     list_filter_submit = True
+    ordering = ("name",)
     search_fields = ("name", "description")
     autocomplete_fields = ("organizations",)
     fieldsets = (
