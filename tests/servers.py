@@ -18,7 +18,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+
+from costrouter.supervisor import die_with_parent
 
 DEADLINE = 60.0
 PACKAGES = {"postgres": "postgresql", "redis-server": "redis-server"}
@@ -104,11 +107,20 @@ def _pongs(port: int) -> bool:
 
 @contextlib.contextmanager
 def _running(command: Sequence[str], *, folder: Path, stop: signal.Signals, **user: object) -> Iterator[None]:
-    """A server process in a session of its own, stopped when the block ends, killed if it does not stop."""
+    """A server process in a session of its own, stopped when the block ends, killed if it does not stop.
+
+    If this process is killed itself, the kernel stops the server.
+    """
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # type: ignore[call-overload]
-            command, stdout=output, stderr=output, cwd=folder, start_new_session=True, **user
+            command,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,
+            preexec_fn=partial(die_with_parent, os.getpid(), stop),
+            **user,
         )
     try:
         yield
@@ -170,7 +182,9 @@ def main() -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with both() as environment:
-        return subprocess.run(options.command, env={**os.environ, **environment}, check=False).returncode
+        die = partial(die_with_parent, os.getpid(), signal.SIGTERM)
+        command = subprocess.run(options.command, env={**os.environ, **environment}, check=False, preexec_fn=die)
+        return command.returncode
 
 
 if __name__ == "__main__":
