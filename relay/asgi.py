@@ -59,7 +59,10 @@ async def handle(scope: Scope, receive: Receive, send: Send, runtime: Runtime) -
     except RelayError as error:
         await _refuse(ctx, runtime, error)
     except ClientGone:
-        return
+        if not ctx.finished:
+            runtime.refusals.add(
+                ctx, RelayError("client_gone", "The client went away before its request was complete.")
+            )
     except Exception:
         log.exception("request %s failed", ctx.request_id)
         await _refuse(ctx, runtime, RelayError("internal_error", "Something went wrong here; it was not charged."))

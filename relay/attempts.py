@@ -73,18 +73,22 @@ async def send(ctx: Context, upstreams: Upstreams, channel: ChannelInfo, *, sile
     assert ctx.chat is not None
     provider = PROVIDERS[channel.provider]
     body = openai_chat.upstream_body(
-        ctx.chat, model=channel.models[ctx.model], cap_field=provider.output_cap, cap=ctx.cap
+        ctx.chat,
+        model=channel.models[ctx.model],
+        cap_field=provider.output_cap,
+        cap=ctx.cap,
+        stores=provider.stores,
     )
     response = await upstreams.send(
         channel, dialect="openai_chat", body=body, headers=forwarded_headers(ctx.headers), silence=silence
     )
     if 200 <= response.status_code < 300:
         return response
-    await _raise_error(response, provider.fault)
+    await _raise_error(response, provider.fault, channel.credentials.encode())
     raise AssertionError
 
 
-async def _raise_error(response: httpx.Response, fault: Callable[[int, bytes], Fault]) -> None:
+async def _raise_error(response: httpx.Response, fault: Callable[[int, bytes], Fault], secret: bytes) -> None:
     status = response.status_code
     whole = False
     try:
@@ -95,7 +99,8 @@ async def _raise_error(response: httpx.Response, fault: Callable[[int, bytes], F
         body = b""
     finally:
         await close(response, whole=whole)
-    if whole and fault(status, body) is Fault.CLIENT:
+    # Whatever it says, an answer that echoes the credentials never passes through.
+    if whole and fault(status, body) is Fault.CLIENT and not (secret and secret in body):
         kept = [(b"content-type", response.headers.get("content-type", "application/json").encode("latin-1"))]
         raise ClientFault(status, body, kept + returned_headers(response))
     raise UpstreamFailure(f"status {status}", status=status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from accounts import selectors
 from accounts.models import ConfigChange
@@ -20,6 +21,7 @@ from costrouter.lib import crypto, netguard
 from relay.errors import RelayError
 from relay.snapshot import utc_now
 
+log = logging.getLogger(__name__)
 Kind = ConfigChange.Kind
 MAX_KEYS, MAX_UNKNOWN = 50_000, 10_000
 UNKNOWN_SECONDS = 10.0
@@ -118,7 +120,10 @@ class KeyCache:
 
 
 async def identify(key: str | None, cache: KeyCache) -> Caller:
-    """The caller behind a key. Raises `invalid_api_key`, whether it is missing, malformed or unknown."""
+    """The caller behind a key. Raises `invalid_api_key`, whether it is missing, malformed or unknown.
+
+    Raises `unavailable` where the database must be asked and does not answer.
+    """
     if key is None:
         raise RelayError(
             "invalid_api_key",
@@ -129,7 +134,13 @@ async def identify(key: str | None, cache: KeyCache) -> Caller:
     digest = crypto.key_digest(settings.KEY_HASH_SECRET, key)
     found = cache.get(digest)
     if found is False:
-        found = await asyncio.get_running_loop().run_in_executor(None, cache.look_up, digest)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(None, cache.look_up, digest)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("a key could not be looked up: %s", type(error).__name__)
+            raise RelayError(
+                "unavailable", "API keys cannot be checked now; try again.", headers={"retry-after": "1"}
+            ) from error
     if not isinstance(found, Caller):
         raise RelayError("invalid_api_key", "Incorrect API key provided.")
     return found

@@ -92,7 +92,7 @@ def _record(ctx: Context, writer: Writer, *, status: str, http_status: int, erro
         api_key_id=key.id,
         endpoint=ctx.endpoint.name,
         status=status,
-        model=ctx.model[:150],
+        model=_printable(ctx.model[:150]),
         group=key.group,
         channel_id=channel.id if channel is not None else None,
         channel=channel.name if channel is not None else "",
@@ -103,12 +103,19 @@ def _record(ctx: Context, writer: Writer, *, status: str, http_status: int, erro
         first_byte_ms=ctx.elapsed_ms(ctx.first_byte) if ctx.first_byte is not None else None,
         duration_ms=ctx.elapsed_ms(),
         client_ip=ctx.client_ip[:45],
-        client_request_id=_printable(ctx.headers.get(b"x-request-id", b"")),
+        client_request_id=_printable(ctx.headers.get(b"x-request-id", b"")[:128].decode("latin-1")),
     )
 
 
-def _printable(value: bytes) -> str:
-    return "".join(c for c in value[:128].decode("latin-1") if c.isprintable())
+def _printable(text: str) -> str:
+    """A client's text as every database can keep it: PostgreSQL has no NUL, UTF-8 no lone surrogate."""
+    return text if text.isprintable() else "".join(c for c in text if c.isprintable())
+
+
+def ensure(ctx: Context, writer: Writer) -> None:
+    """Whatever went wrong, a request that was granted a hold leaves a record, and the hold goes back."""
+    if not ctx.finished:
+        finish(ctx, writer, status=CANCELLED, http_status=500, error_code="internal_error")
 
 
 class Refusals:
@@ -119,15 +126,16 @@ class Refusals:
         self._buckets: OrderedDict[int, tuple[int, int]] = OrderedDict()
 
     def add(self, ctx: Context, error: RelayError) -> None:
-        """Record or count the refusal of an authenticated request."""
+        """Record or count the refusal of an authenticated request, or that its client went away before it was held."""
         if ctx.caller is None or ctx.endpoint.meter is None:
             return
         ctx.finished = True
+        status = CANCELLED if error.code == "client_gone" else REFUSED
         key = ctx.caller.key
         if self._over(key.id):
             self._writer.tally(api_key_id=key.id, organization_id=key.organization_id, error_code=error.code)
             return
-        self._writer.record(_record(ctx, self._writer, status=REFUSED, http_status=error.status, error_code=error.code))
+        self._writer.record(_record(ctx, self._writer, status=status, http_status=error.status, error_code=error.code))
 
     def _over(self, key_id: int) -> bool:
         second = int(time.monotonic())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +36,16 @@ for _endpoint in ENDPOINTS:
 
 
 def match(method: str, path: str) -> tuple[Endpoint, str] | None:
-    """The endpoint for a request and its path parameter (a model's name may contain slashes), or None."""
+    """The endpoint for a request and its path parameter (a model's name may contain slashes), or None.
+
+    The path is decoded already, as ASGI has it.
+    """
     found = _EXACT.get((method, path))
     if found is not None:
         return found, ""
     for prefix, endpoint in _PREFIXED:
         if endpoint.method == method and path.startswith(prefix) and len(path) > len(prefix):
-            return endpoint, unquote(path[len(prefix) :])
+            return endpoint, path[len(prefix) :]
     return None
 
 

@@ -40,6 +40,7 @@ ERRORS: dict[str, ErrorKind] = {
     "model_not_found": ErrorKind(404, _INVALID),
     "method_not_allowed": ErrorKind(405, _INVALID),
     "body_too_large": ErrorKind(413, _INVALID),
+    "client_gone": ErrorKind(499, _INVALID),
     "upstream_rate_limited": ErrorKind(429, "rate_limit_error"),
     "internal_error": ErrorKind(500, "server_error"),
     "upstream_error": ErrorKind(502, "upstream_error"),
@@ -58,7 +59,8 @@ class RelayError(Exception):
     ) -> None:
         super().__init__(message)
         self.code = code
-        self.message = message
+        # It may quote the client, and what JSON can say is not always text: a lone surrogate has no UTF-8.
+        self.message = message.encode("utf-8", "replace").decode()
         self.param = param
         self.kind = ERRORS[code]
         self.headers = dict(headers or {})

@@ -19,7 +19,7 @@ from channels_app.snapshot import ModelInfo
 from costrouter.lib.money import usd_text
 from relay import auth, capture, routing, tokens
 from relay.context import Context
-from relay.errors import RelayError
+from relay.errors import ERRORS, RelayError
 from relay.plain import PlainExchange
 from relay.protocols import openai_chat
 from relay.quote import Quote, counted_bound, quote, text_bound
@@ -46,15 +46,23 @@ async def authenticate(ctx: Context, runtime: Runtime, query: str) -> None:
 async def list_models(ctx: Context, runtime: Runtime, _: str) -> None:
     """`GET /v1/models`: the models that this key may use."""
     assert ctx.caller is not None
-    models = routing.visible_models(ctx.caller.key, runtime.snapshot.routing)
-    await _send_json(ctx, {"object": "list", "data": [_model_object(model) for model in models]})
+    snapshot, now = runtime.snapshot, utc_now()
+    models = routing.visible_models(ctx.caller.key, snapshot.routing)
+    priced = [model for model in models if snapshot.price(model.name, Price.STANDARD, now) is not None]
+    await _send_json(ctx, {"object": "list", "data": [_model_object(model) for model in priced]})
 
 
 async def get_model(ctx: Context, runtime: Runtime, name: str) -> None:
     """`GET /v1/models/{model}`."""
     assert ctx.caller is not None
     route = routing.resolve(name, ctx.caller.key, runtime.snapshot.routing)
+    if runtime.snapshot.price(name, Price.STANDARD, utc_now()) is None:
+        raise _unpriced(name)
     await _send_json(ctx, _model_object(route.model))
+
+
+def _unpriced(name: str) -> RelayError:
+    return RelayError("unpriced_model", f"The model {name} has no price here yet.", param="model")
 
 
 def _model_object(model: ModelInfo) -> dict[str, object]:
@@ -78,11 +86,7 @@ async def chat(ctx: Context, runtime: Runtime, _: str) -> None:
     ctx.chat, ctx.model, ctx.streamed = chat, chat.model, chat.stream
     price(ctx, runtime)
     await hold(ctx, runtime)
-    try:
-        await (_stream if chat.stream else _plain)(ctx, runtime)
-    finally:
-        if not ctx.finished:
-            capture.finish(ctx, runtime.writer, status=capture.CANCELLED, http_status=500, error_code="internal_error")
+    await (_stream if chat.stream else _plain)(ctx, runtime)
 
 
 async def read_body(ctx: Context) -> bytes:
@@ -118,13 +122,13 @@ async def read_body(ctx: Context) -> bytes:
         raise RelayError("invalid_request", "The body is not valid gzip.") from error
     if len(body) > limit:
         raise too_large
-    if not inflater.eof:
+    if not inflater.eof or inflater.unused_data:
         raise RelayError("invalid_request", "The body is not valid gzip.")
     return body
 
 
 class ClientGone(Exception):
-    """The client hung up before its request was complete: there is nobody to answer."""
+    """The client hung up before its request was complete, or before it was held: there is nobody to answer."""
 
 
 def price(ctx: Context, runtime: Runtime) -> None:
@@ -137,7 +141,7 @@ def price(ctx: Context, runtime: Runtime) -> None:
     ctx.price = snapshot.price(ctx.model, tier, now)
     if ctx.price is None:
         if tier == Price.STANDARD or snapshot.price(ctx.model, Price.STANDARD, now) is None:
-            raise RelayError("unpriced_model", f"The model {ctx.model} has no price here yet.", param="model")
+            raise _unpriced(ctx.model)
         raise RelayError(
             "unpriced_feature", f"service_tier {tier} has no price here for {ctx.model}.", param="service_tier"
         )
@@ -197,23 +201,38 @@ async def _ask(ctx: Context, runtime: Runtime, quoted: Quote) -> Granted | Refus
     )
     future = writer.hold(item)
     try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        # The server gave this request up while the writer was deciding: what it grants is given back.
-        future.add_done_callback(lambda _: _release(ctx, runtime))
+        return await _decided(ctx, future)
+    except (ClientGone, asyncio.CancelledError):
+        # The client went away, or the server gave the request up, while the writer was deciding: what it grants is
+        # given back.
+        future.add_done_callback(lambda _: _release(ctx, runtime, "client_gone"))
         ctx.finished = True
         raise
     except WriterUnavailable:
         # It may have been committed all the same; the record releases whatever was.
-        _release(ctx, runtime)
+        _release(ctx, runtime, "unavailable")
         raise RelayError(
             "unavailable", "Requests cannot be recorded now; try again.", headers={"retry-after": "1"}
         ) from None
 
 
-def _release(ctx: Context, runtime: Runtime) -> None:
+async def _decided(ctx: Context, future: asyncio.Future[Granted | Refused | None]) -> Granted | Refused | None:
+    """What the writer says to a hold. Raises ClientGone where it takes long and the client does not wait for it."""
+    await asyncio.wait((future,), timeout=WATCH_SECONDS)
+    if not future.done():
+        watch = spawn(_disconnected(ctx.receive), name=f"watch {ctx.request_id}")
+        try:
+            await asyncio.wait((future, watch), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watch.cancel()
+        if watch.done():
+            raise ClientGone
+    return future.result()
+
+
+def _release(ctx: Context, runtime: Runtime, code: str) -> None:
     ctx.granted = None
-    capture.finish(ctx, runtime.writer, status=capture.CANCELLED, http_status=503, error_code="unavailable")
+    capture.finish(ctx, runtime.writer, status=capture.CANCELLED, http_status=ERRORS[code].status, error_code=code)
 
 
 def _too_little(refused: Refused, quoted: Quote) -> RelayError:
@@ -235,7 +254,8 @@ async def _plain(ctx: Context, runtime: Runtime) -> None:
 
 async def _stream(ctx: Context, runtime: Runtime) -> None:
     exchange = StreamExchange(ctx, runtime)
-    watch = spawn(_disconnected(ctx.receive, exchange.client_gone), name=f"watch {ctx.request_id}")
+    watch = spawn(_disconnected(ctx.receive), name=f"watch {ctx.request_id}")
+    watch.add_done_callback(lambda ended: None if ended.cancelled() else exchange.client_gone())
     try:
         reply = await asyncio.shield(exchange.task)
     except asyncio.CancelledError:
@@ -247,7 +267,7 @@ async def _stream(ctx: Context, runtime: Runtime) -> None:
         await send_reply(ctx, reply)
 
 
-async def _disconnected(receive: Callable[[], Awaitable[dict[str, object]]], gone: Callable[[], None]) -> None:
+async def _disconnected(receive: Callable[[], Awaitable[dict[str, object]]]) -> None:
+    """Wait until the client has hung up."""
     while (await receive())["type"] != _DISCONNECT:
         pass
-    gone()

@@ -26,15 +26,20 @@ class PlainExchange:
     def __init__(self, ctx: Context, runtime: Runtime) -> None:
         self.ctx = ctx
         self.runtime = runtime
-        self._cut = False
+        self._trying = True
         self.task = spawn(self._run(), name=f"plain {ctx.request_id}")
         runtime.exchanges.add(self)
-        self.task.add_done_callback(lambda _: runtime.exchanges.discard(self))
+        self.task.add_done_callback(self._over)
 
     def cut(self) -> None:
-        """End it now. Nothing was delivered: it costs nothing."""
-        self._cut = True
-        self.task.cancel()
+        """End it now, unless it has its answer. Nothing was delivered: it costs nothing."""
+        if self._trying:
+            self._trying = False
+            self.task.cancel()
+
+    def _over(self, _: object) -> None:
+        self.runtime.exchanges.discard(self)
+        capture.ensure(self.ctx, self.runtime.writer)
 
     async def _run(self) -> Reply:
         ctx, writer = self.ctx, self.runtime.writer
@@ -51,6 +56,8 @@ class PlainExchange:
         except asyncio.CancelledError:
             capture.finish(ctx, writer, status=capture.CANCELLED, http_status=503, error_code="shutting_down")
             raise RelayError("shutting_down", "The relay is shutting down; try again.") from None
+        finally:
+            self._trying = False
         return await self._deliver(answer, headers)
 
     async def _attempt(self, channel: ChannelInfo) -> tuple[Answer, list[Header]]:

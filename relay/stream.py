@@ -39,6 +39,7 @@ class StreamExchange:
         self.runtime = runtime
         self.gone = False
         self._cut = False
+        self._reading = True
         self._accepted = False
         self._splitter = Splitter()
         self._response: httpx.Response | None = None
@@ -46,12 +47,12 @@ class StreamExchange:
         self._reader = self._new_reader()
         self.task = spawn(self._run(), name=f"stream {ctx.request_id}")
         runtime.exchanges.add(self)
-        self.task.add_done_callback(lambda _: runtime.exchanges.discard(self))
+        self.task.add_done_callback(self._over)
 
     def cut(self) -> None:
         """End it now: it is captured for what it delivered."""
         self._cut = True
-        self.task.cancel()
+        self._interrupt()
 
     def client_gone(self) -> None:
         """Nobody listens any more. What is still worth reading is the usage, where it can be had."""
@@ -61,9 +62,19 @@ class StreamExchange:
         route = self.ctx.route
         assert route is not None
         if self._reader.finished or self._reader.done:
-            asyncio.get_running_loop().call_later(USAGE_SECONDS, self.task.cancel)
+            asyncio.get_running_loop().call_later(USAGE_SECONDS, self._interrupt)
         elif not route.model.hidden_reasoning:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Stop reading, once: what comes after is the capture, which nothing may disturb."""
+        if self._reading:
+            self._reading = False
             self.task.cancel()
+
+    def _over(self, _: object) -> None:
+        self.runtime.exchanges.discard(self)
+        capture.ensure(self.ctx, self.runtime.writer)
 
     def _new_reader(self) -> StreamReader:
         ctx = self.ctx
@@ -77,6 +88,7 @@ class StreamExchange:
         """None once it was sent; a Reply for an upstream's refusal. Raises RelayError before the first event."""
         ctx, writer = self.ctx, self.runtime.writer
         failure: UpstreamFailure | None = None
+        interrupted = False
         try:
             first, headers = await try_channels(ctx, self._open)
             ctx.first_byte = time.monotonic()
@@ -94,15 +106,16 @@ class StreamExchange:
         except UpstreamFailure as error:
             failure = error
         except asyncio.CancelledError:
-            pass
+            interrupted = True
         finally:
+            self._reading = False
             # The upstream stops working for nobody; its connection is kept only where its answer was read whole.
             if self._response is not None:
                 if self._reader.done:
                     spawn(end(self._response), name=f"end {ctx.request_id}")
                 else:
                     await close(self._response, whole=False)
-        await self._conclude(failure)
+        await self._conclude(failure, interrupted=interrupted)
         return None
 
     async def _open(self, channel: ChannelInfo) -> tuple[bytes, list[Header]]:
@@ -141,7 +154,7 @@ class StreamExchange:
         reader = self._reader
         if not chunk:
             rest = self._splitter.rest()
-            return reader.read(rest) if rest else b""
+            return reader.read_rest(rest) if rest else b""
         out = b""
         for event in self._splitter.feed(chunk):
             out += reader.read(event)
@@ -177,12 +190,12 @@ class StreamExchange:
         if (body or last) and not self.gone:
             await self.ctx.send({"type": "http.response.body", "body": body, "more_body": not last})
 
-    async def _conclude(self, failure: UpstreamFailure | None) -> None:
+    async def _conclude(self, failure: UpstreamFailure | None, *, interrupted: bool) -> None:
         """One capture, then the end of the stream."""
         reader = self._reader
         if reader.finished or reader.done:
             await self._complete()
-        elif self.gone or self._cut:
+        elif interrupted:
             await self._interrupted()
         else:
             await self._failed(failure or UpstreamFailure("cut by the upstream"))
@@ -194,7 +207,8 @@ class StreamExchange:
         units = {**counted, **ctx.extra}
         status = capture.CANCELLED if self.gone else capture.OK
         committed = self._capture(status, units, estimated=estimated)
-        await self._send(reader.usage_event(counted))
+        cost = usd_number(capture.charged(ctx, units, estimated=estimated))
+        await self._send(reader.usage_event(counted, cost=cost))
         try:
             await asyncio.wait_for(asyncio.shield(committed), COMMIT_SECONDS)
         except TimeoutError:

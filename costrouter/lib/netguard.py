@@ -16,15 +16,23 @@ def is_public(address: str) -> bool:
     ip: Address = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         # An IPv4 address inside IPv6 is as private as itself.
-        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None) or _nat64(ip)
+        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None) or _translated(ip)
         if embedded is not None:
             return is_public(str(embedded))
+        if ip.is_site_local or ip in _LOCAL_NAT64:
+            return False
     return ip.is_global and not ip.is_multicast
 
 
-def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address inside a NAT64 address (64:ff9b::/96, RFC 6052)."""
-    if ip in ipaddress.IPv6Network("64:ff9b::/96"):
+# Translation inside a network, to addresses of its own choice (RFC 8215).
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+# NAT64 (RFC 6052), and addresses once called IPv4-compatible (RFC 4291, 2.5.5.1).
+_WITH_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+
+
+def _translated(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address in the last 32 bits of an IPv6 address that stands for one."""
+    if any(ip in network for network in _WITH_IPV4):
         return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return None
 

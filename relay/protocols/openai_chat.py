@@ -30,11 +30,20 @@ _encode = msgspec.json.encode
 # Other servers' names for what `max_tokens` and `n` bound: relayed, they would slip past what was held.
 UNBOUNDED = ("best_of", "n_predict", "num_predict", "max_new_tokens", "max_output_tokens", "n_choices")
 # Routers upstream take these to choose another model, or to add work of their own: no price here covers that.
-UNPRICED = ("models", "route", "plugins", "provider")
+UNPRICED = ("models", "route", "plugins", "provider", "search_parameters")
 # State that is stored upstream, under an account that many tenants share.
 STORED = ("previous_response_id", "conversation", "container", "cached_content", "vector_store_ids")
 # Fields whose whole text the upstream reads as input.
 _READ_AS_INPUT = ("tools", "functions", "response_format", "prediction")
+# Parts that are not text, under the names that servers of this dialect give them.
+_MEDIA = {
+    "image_url": "image",
+    "image": "image",
+    "input_audio": "audio",
+    "audio_url": "audio",
+    "file": "file",
+    "video_url": "file",
+}
 _IMAGE_ESTIMATE, _AUDIO_BYTES_A_TOKEN, _FILE_BYTES_A_TOKEN = 765, 1_600, 4
 
 
@@ -75,6 +84,13 @@ class ChatRequest:
 
 def parse(body: bytes) -> ChatRequest:
     """Read a request's body. Raises RelayError: bad JSON, a quantity out of bounds, a field that cannot be relayed."""
+    try:
+        return _parse(body)
+    except RecursionError as error:
+        raise RelayError("invalid_json", "The body is nested too deeply.") from error
+
+
+def _parse(body: bytes) -> ChatRequest:
     try:
         fields = _TOP.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -128,7 +144,7 @@ def _value(fields: Fields, name: str) -> Any:
         # Python's own reader takes what msgspec does not: lone surrogates, which other languages' clients do send.
         try:
             return json.loads(bytes(raw))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise RelayError("invalid_json", f"The body is not JSON: {error}.", param=name) from error
 
 
@@ -176,8 +192,9 @@ def _features(fields: Fields) -> list[Feature]:
     tier = _string(fields, "service_tier")
     if tier not in (None, "auto", "default", "standard"):
         found.append(Feature("service_tier", tier=tier))
-    if _given(fields, "web_search_options"):
-        found.append(Feature("web_search_options", unit="searches"))
+    if _given(fields, "web_search_options") or _value(fields, "enable_search") is True:
+        name = "web_search_options" if _given(fields, "web_search_options") else "enable_search"
+        found.append(Feature(name, unit="searches"))
     modalities = _value(fields, "modalities")
     for modality in modalities if isinstance(modalities, list) else []:
         if modality != "text":
@@ -207,6 +224,8 @@ def _read_messages(request: ChatRequest) -> None:
                 elif isinstance(value, list):
                     for part in value:
                         _read_part(part, request, number)
+                elif isinstance(value, dict):
+                    _read_part(value, request, number)
             elif name == "audio" and isinstance(value, dict) and value.get("id"):
                 raise RelayError(
                     "stored_state",
@@ -239,16 +258,17 @@ def _read_part(part: Any, request: ChatRequest, number: int) -> None:
             f"messages[{number}] names a file that is stored upstream, which is not available here; send its data.",
             param="messages",
         )
-    if kind in ("image_url", "image"):
+    medium = _MEDIA.get(kind) if isinstance(kind, str) else None
+    if medium == "image":
         url = values.get("url") or (content if isinstance(content, str) else "")
         if isinstance(url, str) and url and not url[:8].lower().startswith(("http://", "https://", "data:")):
             raise RelayError(
                 "invalid_request", f"messages[{number}]: an image is a data: or https: URL.", param="messages"
             )
         request.media.append(Media("image"))
-    elif kind == "input_audio":
+    elif medium == "audio":
         request.media.append(Media("audio", _length(values.get("data"))))
-    elif kind == "file":
+    elif medium == "file":
         request.media.append(Media("file", _length(values.get("file_data"))))
     else:
         _strings(part, request.texts)
@@ -259,7 +279,7 @@ def _length(value: Any) -> int | None:
 
 
 def _strings(value: Any, into: list[str]) -> None:
-    """Every string inside a value, however deep (JSON's own depth is bounded by the decoder)."""
+    """Every string inside a value. Raises RecursionError where it is nested too deeply."""
     if isinstance(value, str):
         into.append(value)
     elif isinstance(value, dict):
@@ -275,8 +295,11 @@ def utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def upstream_body(request: ChatRequest, *, model: str, cap_field: str, cap: int | None) -> bytes:
-    """The body for an upstream: the model's name there, usage asked for, `store` off, and our cap if there is one."""
+def upstream_body(request: ChatRequest, *, model: str, cap_field: str, cap: int | None, stores: bool = False) -> bytes:
+    """The body for an upstream: the model's name there, usage asked for, `store` off, and our cap if there is one.
+
+    `stores`: an upstream that stores unless it is told not to.
+    """
     fields = dict(request.fields)
     fields["model"] = msgspec.Raw(_encode(model))
     if request.stream:
@@ -284,7 +307,7 @@ def upstream_body(request: ChatRequest, *, model: str, cap_field: str, cap: int 
         fields["stream_options"] = msgspec.Raw(_encode({**(options or {}), "include_usage": True}))
     else:
         fields.pop("stream_options", None)
-    if _given(fields, "store"):
+    if stores or _given(fields, "store"):
         fields["store"] = msgspec.Raw(b"false")
     if cap is not None:
         fields[cap_field] = msgspec.Raw(_encode(cap))
@@ -321,7 +344,7 @@ def read_answer(body: bytes) -> Answer | None:
         fields = _TOP.decode(body)
         choices = _value(fields, "choices")
         usage = _value(fields, "usage")
-    except (msgspec.DecodeError, RelayError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RelayError, UnicodeDecodeError, RecursionError):
         return None
     if not isinstance(choices, list) or not choices or _given(fields, "error"):
         return None
@@ -361,6 +384,7 @@ def usage_object(units: dict[str, int]) -> dict[str, int]:
 
 
 class _Choice(msgspec.Struct):
+    index: Any = 0
     delta: Any = None
     finish_reason: Any = None
 
@@ -377,19 +401,46 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 class StreamReader:
     """Reads a streamed answer event by event, and says what of each goes to the client.
 
-    `finished`: a finish reason was seen. `done`: the terminator was seen. `failed`: the upstream reported an error.
-    `units`: the usage, once the upstream has told it. `texts`: what it has said so far.
+    `started`: a chunk was seen. `finished`: every choice that began has its finish reason. `done`: the terminator was
+    seen. `failed`: the upstream reported an error. `units`: the usage, once the upstream has told it. `texts`: what it
+    has said so far.
     """
 
-    __slots__ = ("_cost_of", "_include_usage", "_last", "done", "failed", "finished", "started", "texts", "units")
+    __slots__ = (
+        "_begun",
+        "_cost_of",
+        "_ended",
+        "_include_usage",
+        "_last",
+        "done",
+        "failed",
+        "started",
+        "texts",
+        "units",
+    )
 
     def __init__(self, *, include_usage: bool, cost_of: CostOf) -> None:
         self._include_usage = include_usage
         self._cost_of = cost_of
         self._last = b""
-        self.started = self.finished = self.done = self.failed = False
+        self._begun: set[object] = set()
+        self._ended: set[object] = set()
+        self.started = self.done = self.failed = False
         self.units: dict[str, int] | None = None
         self.texts: list[str] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that began has its finish reason."""
+        return bool(self._ended) and self._begun == self._ended
+
+    def read_rest(self, event: bytes) -> bytes:
+        """The same for what a stream ended with, though no blank line ended it: half an event is none."""
+        data = data_of(event)
+        try:
+            return self.read(event) if data == b"[DONE]" or _ANY.decode(data or b"") else b""
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return b""
 
     def read(self, event: bytes) -> bytes:
         """What of an event goes to the client: itself, itself changed, or nothing."""
@@ -405,15 +456,19 @@ class StreamReader:
             # Not a chunk as OpenAI sends them: an error in other words, or something new. It passes, uncounted.
             self.failed = b'"error"' in data[:64]
             return b"" if self.failed else event
-        if chunk.error is not None:
+        if chunk.error is not None or (chunk.choices is None and _is_error(event, data)):
             self.failed = True
             return b""
+        if chunk.choices is None and chunk.usage is None:
+            return event
         self.started = True
         self._last = data
         if chunk.choices:
             for choice in chunk.choices:
+                index = choice.index if type(choice.index) is int else 0
+                self._begun.add(index)
                 if choice.finish_reason:
-                    self.finished = True
+                    self._ended.add(index)
                 delta = choice.delta
                 if delta:
                     content = delta.get("content") if isinstance(delta, dict) else delta
@@ -439,14 +494,22 @@ class StreamReader:
             del fields["usage"]
         return b"data: " + _encode(fields) + b"\n\n"
 
-    def usage_event(self, units: dict[str, int]) -> bytes:
+    def usage_event(self, units: dict[str, int], *, cost: str) -> bytes:
         """A usage chunk of our own counts, for a client that asked for one and an upstream that sent none."""
         if not self._include_usage or self.units is not None:
             return b""
         fields = {k: v for k, v in _TOP.decode(self._last).items() if k in ("id", "created", "model", "object")}
         fields["choices"] = msgspec.Raw(b"[]")
-        fields["usage"] = _usage_with_cost(None, units, self._cost_of(units))
+        fields["usage"] = _usage_with_cost(None, units, cost)
         return b"data: " + _encode(fields) + b"\n\n"
+
+
+def _is_error(event: bytes, data: bytes) -> bool:
+    """Whether an event that is no chunk reports an error in other words than OpenAI's `{"error": …}`."""
+    if any(line.partition(b":")[2].strip() == b"error" for line in event.splitlines() if line.startswith(b"event")):
+        return True
+    value = _ANY.decode(data)
+    return isinstance(value, dict) and value.get("object") == "error"
 
 
 TERMINATOR = b"data: [DONE]\n\n"

@@ -21,7 +21,8 @@ def openai_units(usage: object) -> dict[str, int] | None:
     """Units of an OpenAI `usage` object, or None where it does not say what was used.
 
     Source: `CompletionUsage` of the openai 3.54 package. `prompt_tokens` includes what was read from and written to the
-    cache and audio; `completion_tokens` includes reasoning and audio. xAI leaves reasoning out of `completion_tokens`:
+    cache and audio; `completion_tokens` includes reasoning and audio. Moonshot and DeepSeek tell cache reads beside
+    `prompt_tokens`, as `cached_tokens` and `prompt_cache_hit_tokens`. xAI leaves reasoning out of `completion_tokens`:
     seen where the total is the sum of all three.
     """
     if not isinstance(usage, dict):
@@ -41,6 +42,10 @@ def openai_units(usage: object) -> dict[str, int] | None:
     ):
         units[name] = min(rest, _count(inside.get(field)) or 0)
         rest -= units[name]
+    if not units["cache_read"]:
+        beside = _count(usage.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens")) or 0
+        units["cache_read"] = min(rest, beside)
+        rest -= units["cache_read"]
     units["input"] = rest
     made = usage.get("completion_tokens_details")
     made = made if isinstance(made, dict) else {}
@@ -53,4 +58,6 @@ def openai_units(usage: object) -> dict[str, int] | None:
         rest -= units[name]
     units["output"] = rest
     units["reasoning"] = min(rest, reasoning)
+    if not prompt and not completion:
+        return None  # a counter that was never filled in: no prompt is empty
     return {name: units[name] for name in UNITS if units.get(name)}

@@ -23,6 +23,7 @@ class Provider:
 
     `paths`: endpoint dialect → path under the channel's base URL. `headers`: credentials → authentication headers.
     `output_cap`: the field of a chat request that limits its output tokens. `fault`: status and body → whose fault.
+    `stores`: it keeps conversations unless it is told not to.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Provider:
     headers: Callable[[str], list[tuple[bytes, bytes]]]
     output_cap: str
     fault: Callable[[int, bytes], Fault]
+    stores: bool = False
 
     def url(self, base_url: str, dialect: str) -> str:
         """Where requests of a dialect go."""

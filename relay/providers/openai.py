@@ -1,8 +1,11 @@
-"""OpenAI itself. Its reasoning models refuse `max_tokens`, so a cap is injected as `max_completion_tokens`."""
+"""OpenAI itself. Its reasoning models refuse `max_tokens`, so a cap is injected as `max_completion_tokens`.
+
+Newer accounts store every chat completion unless `store` is false.
+"""
 
 from __future__ import annotations
 
 from relay.providers.base import Provider
 from relay.providers.openai_compatible import PATHS, bearer, fault
 
-PROVIDER = Provider("openai", PATHS, bearer, "max_completion_tokens", fault)
+PROVIDER = Provider("openai", PATHS, bearer, "max_completion_tokens", fault, stores=True)
