@@ -11,6 +11,13 @@ from typing import Any
 
 CHUNK = {"id": "chatcmpl-double", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "double-1"}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+# What USAGE costs of `double-1`: 10 input tokens at 1 USD a million, 5 output tokens at 2, in nanos.
+COST = 10 * 1_000 + 5 * 2_000
+
+
+def ask(**fields: Any) -> dict[str, Any]:
+    """A request for a chat completion."""
+    return {"model": "double-1", "messages": [{"role": "user", "content": "hello"}], **fields}
 
 
 def completion(text: str = "Hello there!", *, usage: dict[str, Any] | None = USAGE, **extra: Any) -> dict[str, Any]:
@@ -139,11 +146,20 @@ class Upstream:
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        seen = await self._request(reader)
+        self.seen.append(seen)
+        return await self._answer(self._choose(seen), reader, writer)
+
+    async def _request(self, reader: asyncio.StreamReader) -> Seen:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in head[1:]) if k}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        self.seen.append(Seen(head[0].split(" ")[1], headers, body))
-        reply = self.script.popleft() if self.script else self.default
+        return Seen(head[0].split(" ")[1], headers, body)
+
+    def _choose(self, seen: Seen) -> Reply:
+        return self.script.popleft() if self.script else self.default
+
+    async def _answer(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         if reply.then == "reset":
             return False
         if reply.then == "hang" and not reply.parts:
