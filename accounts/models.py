@@ -1,4 +1,4 @@
-"""Who uses CostRouter: users, organizations (the tenants), memberships, API keys; and the version of all configuration."""
+"""Who uses CostRouter: users, organizations (the tenants), memberships, API keys; and the configuration's version."""
 
 from __future__ import annotations
 
@@ -96,11 +96,14 @@ def empty_list() -> list[str]:
 
 
 class ApiKey(models.Model):
-    """A key that client SDKs send. Only its keyed hash and a visible prefix are stored; the key is shown once."""
+    """A key that client SDKs send. Only its keyed hash and a visible prefix are stored; it is shown once."""
 
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="api_keys")
     user = models.ForeignKey(
-        User, models.PROTECT, related_name="api_keys", help_text="The member whose key this is; usage is shown as theirs."
+        User,
+        models.PROTECT,
+        related_name="api_keys",
+        help_text="The member whose key this is; usage is shown as theirs.",
     )
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12, editable=False, help_text="The first characters, to recognise the key by.")
@@ -130,7 +133,7 @@ class ApiKey(models.Model):
 
 
 class ConfigVersion(models.Model):
-    """One row. Every change of configuration takes its number here, in its own transaction, so numbers commit in order."""
+    """One row. Every change of configuration takes its number here, in its own transaction: numbers commit in order."""
 
     number = models.BigIntegerField(default=0)
 
@@ -142,7 +145,7 @@ class ConfigVersion(models.Model):
 
 
 class ConfigChange(models.Model):
-    """What changed at a version, so that a web process fetches only that. Old rows are pruned; see `accounts.changes`."""
+    """What changed at a version, so that a web process fetches only that. See `accounts.changes`."""
 
     class Kind(models.TextChoices):
         API_KEY = "api_key"

@@ -97,7 +97,7 @@ class Channel(models.Model):
 
     name = models.CharField(max_length=100, unique=True)
     provider = models.CharField(max_length=30, choices=Provider, default=Provider.OPENAI_COMPATIBLE)
-    base_url = models.URLField(
+    base_url = models.CharField(
         "base URL",
         max_length=500,
         blank=True,
@@ -112,9 +112,7 @@ class Channel(models.Model):
     groups: Any = models.ManyToManyField(ModelGroup, related_name="channels")
     served_models: Any = models.ManyToManyField(CatalogueModel, through="ChannelModel", related_name="channels")
     connect_timeout = _seconds(10, "Seconds to connect.")
-    first_byte_timeout = _seconds(
-        120, "Seconds until a stream's first event; after that another channel is tried."
-    )
+    first_byte_timeout = _seconds(120, "Seconds until a stream's first event; after that another channel is tried.")
     answer_timeout = _seconds(600, "Seconds until the whole of an answer that is not streamed.")
     idle_timeout = _seconds(300, "Seconds a stream may be silent before it counts as cut.")
     cost_multiplier = models.DecimalField(

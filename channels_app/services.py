@@ -32,7 +32,7 @@ def save_channel(
     groups: Iterable[ModelGroup] | None = None,
     models: Mapping[CatalogueModel, str] | None = None,
 ) -> Channel:
-    """Save a channel. `credentials`, `groups`, `models` (model → upstream name or "") replace what is there unless None.
+    """Save a channel. `credentials`, `groups`, `models` (model → upstream name or "") replace what is there if given.
 
     Raises ValidationError, e.g. for a private address without the permission.
     """

@@ -29,7 +29,9 @@ from costrouter.lib.money import usd_number, usd_to_nanos
 from costrouter.sandbox.models import CONTEXT_WINDOW, MAX_OUTPUT, MODELS
 
 T = TypeVar("T")
-ORGANIZATION = "Demo"
+# The organization of every bootstrap key. The demonstration has one of its own, so that its play money is nobody's
+# opening credit.
+ORGANIZATION = "Main"
 SANDBOX_CHANNEL = "Sandbox"
 OPENAI_URL = "https://api.openai.com/v1"
 # A writer elsewhere may hold SQLite's lock for longer than the driver waits.
@@ -99,6 +101,7 @@ def bootstrap(
     balance: Decimal | None = None,
     with_key: bool = True,
     admin_password: str | None = None,
+    organization_name: str = ORGANIZATION,
 ) -> Result:
     """Make what is missing, in one transaction. `balance` is the opening credit in USD: once a wallet, ever.
 
@@ -112,7 +115,7 @@ def bootstrap(
         with transaction.atomic():
             _one_at_a_time()
             admin, made_password = _admin(admin_password)
-            organization = _organization(admin)
+            organization = _organization(admin, organization_name)
             result = Result(admin=admin, admin_password=made_password, organization=organization)
             wallet = wallet_of(organization=organization)
             if balance:
@@ -170,10 +173,10 @@ def _admin(password: str | None) -> tuple[User, str | None]:
     return create_user(email=settings.ADMIN_EMAIL, password=password, is_staff=True, is_superuser=True), password
 
 
-def _organization(admin: User) -> Organization:
-    """The organization of every bootstrap key."""
-    mine = Organization.objects.filter(name=ORGANIZATION, is_personal=False, memberships__user=admin)
-    return mine.order_by("id").first() or create_organization(name=ORGANIZATION, owner=admin)
+def _organization(admin: User, name: str) -> Organization:
+    """The administrator's organization of this name, made if there is none."""
+    mine = Organization.objects.filter(name=name, is_personal=False, memberships__user=admin)
+    return mine.order_by("id").first() or create_organization(name=name, owner=admin)
 
 
 def _open(wallet: Wallet, amount_nanos: int) -> None:

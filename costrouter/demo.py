@@ -16,6 +16,7 @@ from costrouter.lib.ids import password as new_password
 from costrouter.secretfile import write_private
 
 BALANCE = Decimal("10")
+ORGANIZATION = "Demo"
 # Current chat models that the price data know; the admin adds others.
 OPENAI_MODELS = (
     "gpt-4o",
@@ -50,14 +51,19 @@ def demo() -> Result | None:
     result = None
     if not _has_key():
         password = new_password()
-        result = bootstrap(upstream=sandbox_upstream(), balance=BALANCE, admin_password=password)
+        result = bootstrap(
+            upstream=sandbox_upstream(),
+            balance=BALANCE,
+            admin_password=password,
+            organization_name=ORGANIZATION,
+        )
         if result.admin_password:
             write_private(password_file(), password + "\n")
         write_private(key_file(), f"{result.api_key}\n")
     openai_key = os.environ.get("OPENAI_API_KEY", "").strip()
     if openai_key and not Channel.objects.filter(provider=Provider.OPENAI).exists():
         upstream = Upstream(provider=Provider.OPENAI, base_url=OPENAI_URL, key=openai_key, models=OPENAI_MODELS)
-        bootstrap(upstream=upstream, with_key=False)
+        bootstrap(upstream=upstream, with_key=False, organization_name=ORGANIZATION)
     return result
 
 

@@ -10,8 +10,7 @@ import secrets
 import socket
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,21 +31,8 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from tests.doubles import Upstream
+from tests.waiting import eventually
 from tests.world import World
-
-DEADLINE = 10.0
-
-
-def eventually(condition: Callable[[], Any], *, within: float = DEADLINE, what: str = "") -> Any:
-    """Wait for a condition of another thread or process; its first true value. Fails loudly when time is up."""
-    deadline = time.monotonic() + within
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            pytest.fail(f"did not happen within {within} s: {what or condition}")
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

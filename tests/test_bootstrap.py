@@ -56,7 +56,7 @@ def test_first_call_makes_everything() -> None:
     assert found["admin"]["username"] == settings.ADMIN_EMAIL
     assert admin.check_password(found["admin"]["password"])
     assert (admin.is_staff, admin.is_superuser) == (True, True)
-    assert found["organization"]["name"] == "Demo"
+    assert found["organization"]["name"] == "Main"
     assert found["balance_usd"] == "12.000000001"
     assert Wallet.objects.get(organization_id=found["organization"]["id"]).balance_nanos == 12_000_000_001
     key = key_of(found)

@@ -12,6 +12,7 @@ from billing.services import add_entry, append_price, wallet_of
 from billing.settlement import settle
 from channels_app.models import CatalogueModel, Channel
 from channels_app.services import default_group, save_channel, save_model
+from tests.waiting import eventually
 
 USD = 1_000_000_000
 
@@ -41,7 +42,9 @@ class World:
         number = LedgerEntry.objects.count()
         add_entry(wallet=wallet, kind="credit", amount_nanos=nanos, idempotency_key=f"test:{number}", note="test")
 
-    def new_model(self, name: str, *, context_window: int | None = 8_000, max_output: int | None = 1_000, **prices: str):
+    def new_model(
+        self, name: str, *, context_window: int | None = 8_000, max_output: int | None = 1_000, **prices: str
+    ):
         """A model of the catalogue; without prices it is unpriced."""
         model = save_model(
             model=CatalogueModel(name=name, context_window=context_window, max_output=max_output, owned_by="double")
@@ -50,7 +53,9 @@ class World:
             append_price(model_name=name, units=prices)
         return model
 
-    def new_channel(self, url: str, *, name: str = "first", credentials: str = "sk-upstream", **options: Any) -> Channel:
+    def new_channel(
+        self, url: str, *, name: str = "first", credentials: str = "sk-upstream", **options: Any
+    ) -> Channel:
         """A channel that serves `double-1` (or `models`: model → upstream name) at a loopback URL."""
         models = options.pop("models", {self.model: ""})
         groups = options.pop("groups", [self.group])
@@ -67,12 +72,19 @@ class World:
         """Every record, the first request first."""
         return list(UsageRecord.objects.order_by("request_id"))
 
+    def record(self) -> UsageRecord:
+        """The only record. Those of refusals are written without anyone waiting, so this waits for it."""
+        eventually(UsageRecord.objects.exists, what="a record")
+        [record] = self.records()
+        return record
+
     def price(self) -> Price:
         """The price of `double-1`."""
         return Price.objects.filter(model_name="double-1").latest("id")
 
     def prove(self) -> dict[str, Any]:
         """Settle, and reconcile: no invariant is breached and nothing is held. The report."""
+        eventually(lambda: not Hold.objects.filter(captured=False).exists(), what="every hold is captured")
         settle()
         report = reconcile()
         assert report["breaches"] == []

@@ -84,7 +84,7 @@ def networks_problem(texts: Iterable[object]) -> str | None:
 
 
 def is_within(address: str, networks: Sequence[str]) -> bool:
-    """Whether an address is in one of `networks` (addresses or CIDR blocks). An address that cannot be read is in none."""
+    """Whether an address is in one of `networks` (addresses or CIDR blocks). What is no address is in none."""
     try:
         ip: Address = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
