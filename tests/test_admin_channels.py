@@ -30,6 +30,7 @@ def channel_form(cast: Acme, **given: object) -> dict[str, object]:
         "connect_timeout": "10",
         "first_byte_timeout": "120",
         "idle_timeout": "300",
+        "answer_timeout": "600",
         "channel_models-TOTAL_FORMS": 1,
         "channel_models-INITIAL_FORMS": 1,
         "channel_models-0-id": place.pk,

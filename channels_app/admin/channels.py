@@ -50,7 +50,7 @@ class ChannelForm(forms.ModelForm):
         model = Channel
         fields = (
             *("name", "status", "provider", "groups", "priority", "weight", "cost_multiplier"),
-            *("connect_timeout", "first_byte_timeout", "idle_timeout", "allow_private_addresses"),
+            *("connect_timeout", "first_byte_timeout", "idle_timeout", "answer_timeout", "allow_private_addresses"),
         )
         widgets = {"base_url": UnfoldAdminTextInputWidget(), "groups": UnfoldAdminCheckboxSelectMultipleWidget()}
 
@@ -124,7 +124,11 @@ class ChannelAdmin(ServiceAdmin):
         (
             "Timeouts and network",
             {
-                "fields": (("connect_timeout", "first_byte_timeout", "idle_timeout"), "allow_private_addresses"),
+                "fields": (
+                    ("connect_timeout", "first_byte_timeout"),
+                    ("idle_timeout", "answer_timeout"),
+                    "allow_private_addresses",
+                ),
             },
         ),
     )
@@ -142,11 +146,6 @@ class ChannelAdmin(ServiceAdmin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """As ever; but an error report leaves the credentials out."""
         return super().changeform_view(request, *args, **kwargs)
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "base_url":
-            kwargs["assume_scheme"] = "https"
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     @display(description="Channel", ordering="name")
     def title(self, channel: Channel) -> SafeString:
