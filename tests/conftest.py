@@ -1,4 +1,3 @@
-# ruff: noqa: E402  (settings are read from the environment when Django is imported)
 """Fixtures: a throw-away folder, a database with its triggers, an upstream double, and the relay as a real server."""
 
 from __future__ import annotations
