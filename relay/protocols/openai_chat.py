@@ -478,17 +478,17 @@ class StreamReader:
                         _strings({**delta, "role": ""} if isinstance(delta, dict) else delta, self.texts)
         if chunk.usage is None:
             return event
-        return self._with_usage(chunk, data, event)
+        return self._with_usage(chunk, data)
 
-    def _with_usage(self, chunk: _Chunk, data: bytes, event: bytes) -> bytes:
+    def _with_usage(self, chunk: _Chunk, data: bytes) -> bytes:
+        """A chunk with usage: shown with its cost to a client that asked, hidden from others and where it is broken."""
         units = openai_units(chunk.usage)
-        if units is None:
-            return event
-        self.units = units
-        if not self._include_usage and not chunk.choices:
+        if units is not None:
+            self.units = units
+        if not chunk.choices and not (units is not None and self._include_usage):
             return b""
         fields = _TOP.decode(data)
-        if self._include_usage:
+        if units is not None and self._include_usage:
             fields["usage"] = _usage_with_cost(fields["usage"], units, self._cost_of(units))
         else:
             del fields["usage"]
