@@ -78,6 +78,7 @@ class _Books:
         self.ledger = _by(entries, "wallet_id", "amount_nanos")
         self.usage = _by(entries.filter(kind=Kind.USAGE), "wallet_id", "amount_nanos")
         self.debits = _by(entries.filter(kind=Kind.DEBIT), "wallet_id", "amount_nanos")
+        self.limits = _by(entries, "wallet_id", "limit_change_nanos")
         self.limit_cuts = _by(entries.filter(limit_change_nanos__lt=0), "wallet_id", "limit_change_nanos")
         holds = Hold.objects.using(alias).order_by()
         self.holds = _by(holds, "wallet_id", "amount_nanos")
@@ -97,11 +98,14 @@ class _Books:
         return holds.filter((Q(deadline__isnull=True) & ~Exists(live)) | Q(deadline__lte=Now())).count()
 
     def balances(self) -> Iterator[Breach]:
-        """I1: every wallet's balance equals the sum of its ledger entries."""
+        """I1: every wallet's balance and credit limit equal the sums of its ledger entries."""
         for number in sorted(self.wallets.keys() | self.ledger.keys()):
             found = self.wallets[number].balance_nanos if number in self.wallets else 0
             if found != self.ledger.get(number, 0):
                 yield _breach("I1", f"wallet {number} balance_nanos", self.ledger.get(number, 0), found)
+            limit = self.wallets[number].credit_limit_nanos if number in self.wallets else 0
+            if limit != self.limits.get(number, 0):
+                yield _breach("I1", f"wallet {number} credit_limit_nanos", self.limits.get(number, 0), limit)
 
     def held(self) -> Iterator[Breach]:
         """I2: its held equals the sum of its holds."""

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 from django.db import connection, connections
 
-from accounts.models import Organization
+from accounts.models import Organization, User
 from billing import leases
 from billing.batch import Batch, CaptureItem, Granted, HoldItem, Outcome, RecordItem, Refused
 from billing.models import Budget, Hold, LedgerEntry, UsageRecord, Wallet
 from billing.reconciliation import reconcile
-from billing.services import add_entry, wallet_of
+from billing.services import add_entry, set_credit_limit, wallet_of
 from billing.statements import Dialect, Record
 from billing.writer import _server_cursor
 
@@ -77,12 +77,20 @@ class Bank:
         self.acme = self.organization(0)
 
     def organization(self, nanos: int, *, credit: int = 0) -> int:
-        """The id of a new organization whose wallet has this much."""
-        number = Organization.objects.create(name=f"organization {Organization.objects.count()}").pk
-        wallet_of(organization=Organization.objects.get(pk=number))
-        Wallet.objects.filter(pk=number).update(credit_limit_nanos=credit)
-        self.credit(nanos, number)
-        return number
+        """The id of a new organization whose wallet has this much, and may go this far below zero."""
+        wallet = wallet_of(organization=Organization.objects.create(name=f"organization {self._entries}"))
+        self.credit(nanos, wallet.pk)
+        if credit:
+            self.limit(credit, wallet.pk)
+        return wallet.pk
+
+    def limit(self, nanos: int, number: int | None = None) -> None:
+        """Let a wallet go this far below zero."""
+        self._entries += 1
+        wallet = Wallet.objects.get(pk=number or self.acme)
+        actor = User.objects.get_or_create(email="operator@example.com")[0]
+        key = f"test:{self._entries}"
+        set_credit_limit(wallet=wallet, limit_nanos=nanos, actor=actor, reason="test", idempotency_key=key)
 
     def credit(self, nanos: int, number: int | None = None) -> None:
         """Give (or, below zero, take) money."""
