@@ -103,19 +103,19 @@ def locked_wallet(world: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def waiting_captures(relay: Any) -> Iterator[threading.Event]:
-    """An event that is set when a capture has been handed to the writer."""
+def handed_over(relay: Any, what: str) -> Iterator[threading.Event]:
+    """An event that is set when something ("hold", "capture") has been handed to the relay's writer."""
     handed = threading.Event()
     writer = relay.runtime.writer
-    capture = writer.capture
+    hand_over = getattr(writer, what)
 
     def watched(item: Any) -> Any:
-        future = capture(item)
+        future = hand_over(item)
         handed.set()
         return future
 
-    writer.capture = watched
+    setattr(writer, what, watched)
     try:
         yield handed
     finally:
-        del writer.capture
+        delattr(writer, what)

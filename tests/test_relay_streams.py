@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from relay import tokens
-from tests.calls import Call, locked_wallet, waiting_captures
+from tests.calls import Call, handed_over, locked_wallet
 from tests.doubles import (
     COST,
     DONE,
@@ -241,7 +241,7 @@ def test_the_terminator_waits_until_the_charge_is_committed(world, upstream, rel
     call = Call(relay, world.secret, ask(stream=True))
     call.until(b"Hel")
 
-    with waiting_captures(relay) as handed, locked_wallet(world):
+    with handed_over(relay, "capture") as handed, locked_wallet(world):
         gate.set()
         call.until(b'"finish_reason": "stop"')
         assert handed.wait(5)
@@ -282,7 +282,7 @@ def test_a_plain_answer_waits_until_the_charge_is_committed(world, upstream, rel
     gate = threading.Event()
     upstream.script.append(json_reply(completion(), gates={0: gate}))
     call = Call(relay, world.secret, ask())
-    with waiting_captures(relay) as handed:
+    with handed_over(relay, "capture") as handed:
         eventually(lambda: upstream.seen)
         with locked_wallet(world):
             gate.set()
