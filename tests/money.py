@@ -84,6 +84,11 @@ class Bank:
             self.limit(credit, wallet.pk)
         return wallet.pk
 
+    @staticmethod
+    def organization_of(number: int) -> Organization:
+        """The organization of this id."""
+        return Organization.objects.get(pk=number)
+
     def limit(self, nanos: int, number: int | None = None) -> None:
         """Let a wallet go this far below zero."""
         self._entries += 1
