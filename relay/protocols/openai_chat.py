@@ -6,7 +6,6 @@ top level only the fields that must change are changed, so that fields nobody he
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,12 +139,8 @@ def _value(fields: Fields, name: str) -> Any:
         return None
     try:
         return _ANY.decode(raw)
-    except msgspec.DecodeError:
-        # Python's own reader takes what msgspec does not: lone surrogates, which other languages' clients do send.
-        try:
-            return json.loads(bytes(raw))
-        except ValueError as error:
-            raise RelayError("invalid_json", f"The body is not JSON: {error}.", param=name) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RelayError("invalid_json", f"The body is not JSON: {error}.", param=name) from error
 
 
 def _given(fields: Fields, name: str) -> bool:
