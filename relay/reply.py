@@ -41,10 +41,9 @@ def cors_headers(headers: dict[bytes, bytes]) -> list[Header]:
 
 
 def preflight_headers(headers: dict[bytes, bytes]) -> list[Header]:
-    """The answer to a CORS preflight."""
+    """What a CORS preflight is told beyond `cors_headers`, which every answer carries."""
     asked = headers.get(b"access-control-request-headers", b"authorization, content-type")
     return [
-        *cors_headers(headers),
         (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
         (b"access-control-allow-headers", asked),
         (b"access-control-max-age", b"86400"),
