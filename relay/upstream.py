@@ -126,7 +126,12 @@ class Upstreams:
         key = (channel.provider, channel.base_url, dialect)
         url = self._urls.get(key)
         if url is None:
-            url = self._urls[key] = httpx.URL(PROVIDERS[channel.provider].url(channel.base_url, dialect))
+            try:
+                url = httpx.URL(PROVIDERS[channel.provider].url(channel.base_url, dialect))
+                assert url.host  # decoded only when asked for
+            except (httpx.InvalidURL, ValueError) as error:
+                raise UpstreamFailure("invalid URL") from error
+            self._urls[key] = url
         return url
 
 

@@ -160,6 +160,8 @@ def relay(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[RelayServer
     It polls for changes twenty times as often as in production, to save time.
     """
     monkeypatch.setattr("relay.snapshot.POLL_SECONDS", 0.02)
+    # What is frozen is never collected: each test would leave its threads' database connections behind.
+    monkeypatch.setattr("relay.runtime.gc.freeze", lambda: None)
     server = RelayServer().start()
     yield server
     server.stop()

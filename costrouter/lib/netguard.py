@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -45,6 +46,10 @@ def literal_address(host: str) -> str | None:
         return None
 
 
+# A host that ends in a number is an address to some (WHATWG URL, "ends in a number"): 127.1, 0x7f000001, 2130706433.
+_NUMBER = re.compile(r"\d+|0[xX][0-9a-fA-F]*")
+
+
 def url_problem(url: str, *, allow_private: bool) -> str | None:
     """Why an operator's upstream URL cannot be used, or None. Names are checked again when they are resolved."""
     parts = urlsplit(url)
@@ -61,6 +66,8 @@ def url_problem(url: str, *, allow_private: bool) -> str | None:
     if allow_private:
         return None
     literal = literal_address(host)
+    if literal is None and _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        return "is an address in a form that programs read differently; write it out"
     if literal is None and (host == "localhost" or host.endswith((".localhost", ".local", ".internal"))):
         return "is a private name; allow private addresses on this channel to use it"
     if literal is not None and not is_public(literal):
