@@ -59,6 +59,7 @@ class Writer:
         self._nudged = threading.Event()
         self._closing = False
         self._failing_since: float | None = None
+        self._busy_since: float | None = None
         self._stuck: list[_Job] = []
         self._stuck_at = 0.0
         self._lease_at = -math.inf
@@ -82,8 +83,9 @@ class Writer:
     @property
     def healthy(self) -> bool:
         """False while the database has refused writes for longer than a moment: new requests get 503."""
-        since = self._failing_since
-        return self._thread.is_alive() and (since is None or time.monotonic() - since < 1.0) and not self._stuck
+        now, failing, busy = time.monotonic(), self._failing_since, self._busy_since
+        answering = (failing is None or now - failing < 1.0) and (busy is None or now - busy < HOLD_PATIENCE)
+        return self._thread.is_alive() and answering and not self._stuck
 
     def now(self) -> str:
         """This moment, as the database stores it."""
@@ -130,12 +132,13 @@ class Writer:
             stop = stop or last
             retry = RETRY_FIRST
             while True:
+                self._busy_since = time.monotonic()
                 try:
                     if batch is None:
                         batch = self._connect()
                     self._keep_lease()
                     self._work(batch, jobs)
-                    self._failing_since = None
+                    self._failing_since = self._busy_since = None
                     break
                 except Exception as error:
                     # The connection is in doubt: the batch is replayed on a new one. Replaying is idempotent.

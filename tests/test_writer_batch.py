@@ -353,6 +353,21 @@ def test_a_failed_batch_leaves_nothing(bank: Bank):
     assert bank.run(bank.hold("r3", 50)) == [Granted(50)]  # the connection is still of use
 
 
+def test_a_statement_whose_result_nobody_reads_fails_the_batch_all_the_same(bank: Bank):
+    """In PostgreSQL's pipeline its error arrives after the commit was sent, which must then not have happened."""
+    bank.credit(1_000)
+    move = bank.batch.statements["move_held"]
+    bank.batch.statements["move_held"] = move.replace("held_nanos + v.delta", "NULL")
+
+    with pytest.raises(Exception, match=r"(?i)not.null"):
+        bank.run(bank.hold("r1", 50), bank.refusal("r2"))
+
+    assert (bank.holds(), bank.records(), bank.wallet()) == ({}, {}, (1_000, 0))
+    bank.batch.statements["move_held"] = move
+    assert bank.run(bank.hold("r1", 50)) == [Granted(50)]
+    assert bank.wallet() == (1_000, 50)
+
+
 def test_what_another_connection_holds_is_not_available(bank: Bank):
     bank.credit(100)
     with new_batch() as other:

@@ -91,6 +91,18 @@ def test_an_idle_writer_is_healthy_again_only_once_it_has_written(bank: Bank, de
     assert bank.holds() == {}
 
 
+def test_a_database_that_says_nothing_at_all_is_noticed(bank: Bank, desk: Desk, runs: Runs):
+    """A network that swallows packets raises no error for minutes."""
+    bank.credit(100)
+    with runs.held_back():
+        held = desk.hold(bank.hold("r1", 10))
+        eventually(lambda: not desk.writer.healthy)
+        assert desk.writer._failing_since is None
+
+    assert held.result(PATIENT) == Granted(10)
+    eventually(lambda: desk.writer.healthy)
+
+
 def test_a_commit_whose_answer_was_lost_is_replayed_without_moving_money(bank: Bank, desk: Desk, runs: Runs):
     bank.credit(100)
     desk.hold(bank.hold("r1", 30)).result(PATIENT)
