@@ -64,7 +64,7 @@ def make_plan(*, port: int, workers: int) -> Plan:
         programs.append(Program("sandbox", command, shared, (descriptor,)))
     web = (sys.executable, "-m", "gunicorn", "-c", "python:costrouter.gunicorn", "costrouter.asgi:application")
     worker = (*CELERY, "worker", "-P", "solo", "-l", "WARNING", "--without-gossip", "--without-mingle")
-    beat = (*CELERY, "beat", "-l", "WARNING", "--pidfile=", "-s", str(settings.VAR_DIR / "beat-schedule"))
+    beat = (*CELERY, "beat", "-l", "WARNING", "--pidfile=")
     # Running as root in a container is the operator's choice; Celery would remark on it at every start.
     celery = {**shared, "PYTHONWARNINGS": "ignore::UserWarning:celery.platforms"}
     taken = {} if settings.REDIS_URL else {"TMPDIR": str(taken_dir())}
