@@ -1,0 +1,54 @@
+"""Counting tokens of whatever a client sends or an upstream says: no text is too long, or too odd, to be charged."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay import tokens
+from tests.calls import Call
+from tests.doubles import ask, delta, sse_reply
+
+LONG = "word " * 300_000  # 1.5 million characters: beyond what the library takes at once
+
+
+def test_a_text_is_counted_in_the_o200k_vocabulary():
+    assert tokens.count(["hello world", "", "The quick brown fox"]) == 2 + 4
+
+
+@pytest.mark.parametrize("text", ["字", "\ud83d", "\U0010ffff", "\x00", "<|endoftext|>", " "])
+def test_any_text_can_be_counted_however_long(text):
+    one = tokens.count([text])
+    assert 1 <= one <= 10
+    assert 1 <= tokens.count([text * 1_200_000 if len(text) == 1 else text * 100_000]) <= one * 1_200_000
+
+
+def test_a_piece_more_is_a_token_more_at_most(monkeypatch):
+    whole = tokens.count([LONG[:400_000]])
+    monkeypatch.setattr(tokens, "PIECE", 1_001)
+    assert whole <= tokens.count([LONG[:400_000]]) <= whole + 400
+
+
+def test_a_long_prompt_whose_client_goes_away_is_charged(world, upstream, relay):
+    wide = world.new_model("wide", context_window=2_000_000, max_output=1_000, input="1", output="2")
+    world.new_channel(upstream.url, models={wide: ""})
+    relay.settled_down()
+    upstream.script.append(sse_reply([delta("Hello")], then="hang"))
+    call = Call(relay, world.secret, ask(model="wide", messages=[{"role": "user", "content": LONG}], stream=True))
+    call.until(b"Hello")
+
+    call.hang_up()
+
+    record = world.record()
+    assert (record.status, record.units) == ("cancelled", {"input": tokens.count([LONG]) + 4 + 3, "output": 1})
+    assert record.cost_nanos == record.units["input"] * 1_000 + 2_000
+    assert world.prove()["charged_nanos"] == record.cost_nanos
+
+
+def test_a_long_prompt_is_counted_before_it_is_refused(world, upstream, relay, client):
+    dear = world.new_model("dear", context_window=None, max_output=10, input="10000", output="1")
+    world.new_channel(upstream.url, models={dear: ""})
+    relay.settled_down()
+    response = client.post("/v1/chat/completions", json=ask(model="dear", messages=[{"role": "user", "content": LONG}]))
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "insufficient_balance")
+    assert world.record().error_code == "insufficient_balance"
+    assert world.prove()["charged_nanos"] == 0
