@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 
@@ -15,9 +16,10 @@ from costrouter.lib.units import UNITS
 from relay import tokens
 from relay.context import Context
 from relay.errors import RelayError
-from relay.protocols.openai_chat import estimated_media_tokens
+from relay.protocols.openai_chat import estimated_media_tokens, utf8_length
 from relay.snapshot import Snapshot
 
+log = logging.getLogger(__name__)
 _encode = msgspec.json.encode
 OK, CANCELLED, UPSTREAM_ERROR, REFUSED = "ok", "cancelled", "upstream_error", "refused"
 # Refusals of a key that are recorded one by one; beyond, they are counted by the minute.
@@ -151,7 +153,12 @@ async def estimate(ctx: Context, delivered: list[str]) -> dict[str, int]:
     """Units counted by ourselves, for an upstream that did not tell: of the prompt, and of what was delivered."""
     chat, route = ctx.chat, ctx.route
     assert chat is not None and route is not None
-    prompt, made = await asyncio.get_running_loop().run_in_executor(None, _count_both, chat.texts, delivered)
+    try:
+        prompt, made = await asyncio.get_running_loop().run_in_executor(None, _count_both, chat.texts, delivered)
+    except Exception:
+        # A tokenizer that fails must not lose the charge: four bytes a token is what English text comes to.
+        log.exception("request %s could not be counted", ctx.request_id)
+        prompt, made = chat.text_bytes // 4, sum(map(utf8_length, delivered)) // 4
     prompt += chat.messages * tokens.PER_MESSAGE + tokens.PER_REQUEST
     prompt += estimated_media_tokens(chat.media, dict(route.model.allowances))
     # Never more than was held for: the input's bound is above any honest count of it.

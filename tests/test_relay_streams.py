@@ -14,15 +14,12 @@ from tests.doubles import (
     DONE,
     USAGE,
     ask,
-    completion,
     delta,
     event,
-    json_reply,
     sse_reply,
     usage_chunk,
     whole_stream,
 )
-from tests.waiting import eventually
 
 SHOWN = b"".join([delta("", role="assistant"), delta("Hel"), delta("lo"), delta(finish="stop"), DONE])
 # The prompt "hello" as we count it: its tokens, 4 a message, 3 a request.
@@ -273,37 +270,4 @@ def test_a_stream_whose_charge_cannot_be_committed_in_time_ends_in_an_error(worl
     assert (error["code"], error["type"]) == ("unavailable", "server_error")
     record = world.record()
     assert (record.status, record.cost_nanos) == ("ok", COST)
-    assert world.prove()["charged_nanos"] == COST
-
-
-def test_a_plain_answer_waits_until_the_charge_is_committed(world, upstream, relay):
-    world.new_channel(upstream.url)
-    relay.settled_down()
-    gate = threading.Event()
-    upstream.script.append(json_reply(completion(), gates={0: gate}))
-    call = Call(relay, world.secret, ask())
-    with handed_over(relay, "capture") as handed:
-        eventually(lambda: upstream.seen)
-        with locked_wallet(world):
-            gate.set()
-            assert handed.wait(5)
-            assert call.raw == b""
-    assert json.loads(call.whole())["usage"]["cost"] == COST / 1e9
-    assert [record.cost_nanos for record in world.records()] == [COST]
-    assert world.prove()["charged_nanos"] == COST
-
-
-def test_a_plain_answer_whose_charge_cannot_be_committed_in_time_is_withheld(world, upstream, relay, monkeypatch):
-    monkeypatch.setattr("relay.plain.COMMIT_SECONDS", 0.3)
-    world.new_channel(upstream.url)
-    relay.settled_down()
-    gate = threading.Event()
-    upstream.script.append(json_reply(completion(), gates={0: gate}))
-    call = Call(relay, world.secret, ask())
-    eventually(lambda: upstream.seen)
-    with locked_wallet(world):
-        gate.set()
-        assert json.loads(call.whole())["error"]["code"] == "unavailable"
-    assert call.status == 503
-    assert world.record().cost_nanos == COST
     assert world.prove()["charged_nanos"] == COST

@@ -52,3 +52,18 @@ def test_a_long_prompt_is_counted_before_it_is_refused(world, upstream, relay, c
     assert (response.status_code, response.json()["error"]["code"]) == (403, "insufficient_balance")
     assert world.record().error_code == "insufficient_balance"
     assert world.prove()["charged_nanos"] == 0
+
+
+def test_a_tokenizer_that_fails_does_not_lose_the_charge(world, upstream, relay, monkeypatch):
+    monkeypatch.setattr(tokens, "count", lambda texts: 1 // 0)
+    world.new_channel(upstream.url)
+    relay.settled_down()
+    upstream.script.append(sse_reply([delta("x" * 400)], then="hang"))
+    call = Call(relay, world.secret, ask(messages=[{"role": "user", "content": "y" * 40}], stream=True))
+    call.until(b"xxx")
+
+    call.hang_up()
+
+    record = world.record()
+    assert (record.status, record.units) == ("cancelled", {"input": 10 + 4 + 3, "output": 100})
+    assert world.prove()["charged_nanos"] == 17 * 1_000 + 100 * 2_000

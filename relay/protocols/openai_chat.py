@@ -348,7 +348,8 @@ def read_answer(body: bytes) -> Answer | None:
     if units is None:
         for choice in choices:
             if isinstance(choice, dict):
-                _strings(choice.get("message"), texts)
+                message = choice.get("message")
+                _strings({**message, "role": ""} if isinstance(message, dict) else message, texts)
     return Answer(fields, units, texts)
 
 
