@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
-from costrouter.lib.money import NANOS_PER_USD, divide_half_up
+from costrouter.lib.money import MAX_NANOS, NANOS_PER_USD, divide_half_up
 from costrouter.lib.units import UNITS
 
 INPUT_UNITS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_in", "image_in")
@@ -59,7 +59,7 @@ class Rates:
         return self.base
 
     def cost_nanos(self, units: Mapping[str, int]) -> int:
-        """The cost of disjoint `units` (reasoning: a part of output), in nanos."""
+        """The cost of disjoint `units` (reasoning: a part of output), in nanos; at most what a column can hold."""
         numerators = self._table(units).numerators
         total = 0
         for name, quantity in units.items():
@@ -69,7 +69,7 @@ class Rates:
                 total += part * (numerators["reasoning"] - numerators["output"])
             else:
                 total += quantity * numerators[name]
-        return divide_half_up(total, self.denominator)
+        return min(divide_half_up(total, self.denominator), MAX_NANOS)
 
     def lines_json(self, units: Mapping[str, int]) -> str:
         """The record's lines as JSON text: `[{"unit", "quantity", "price", "per"}]`, prices before the rate.
@@ -113,7 +113,7 @@ class Rates:
 
     def nanos(self, numerator: int) -> int:
         """A numerator over `denominator` in nanos."""
-        return divide_half_up(numerator, self.denominator)
+        return min(divide_half_up(numerator, self.denominator), MAX_NANOS)
 
 
 def compile_rates(price: PriceInfo, rate: Decimal) -> Rates:

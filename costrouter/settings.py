@@ -91,6 +91,8 @@ if _database["ENGINE"].endswith("sqlite3"):
 else:
     _database.setdefault("CONN_MAX_AGE", 60)
     _database["CONN_HEALTH_CHECKS"] = True
+    # A network that swallows packets is noticed in seconds, not when the kernel gives up.
+    _database["OPTIONS"] = {"connect_timeout": 5, "tcp_user_timeout": 10_000, **_database.get("OPTIONS", {})}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from billing.pricing import PriceInfo, compile_rates, prices_problem
+from costrouter.lib.money import MAX_NANOS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -232,3 +233,10 @@ def test_prices_that_are_prices() -> None:
 )
 def test_prices_that_are_none(units: object, problem: str) -> None:
     assert (prices_problem(units) or "").startswith(problem)
+
+
+def test_a_cost_that_no_column_could_hold_stops_at_the_most() -> None:
+    rates = compile_rates(price({"output": "1000000"}), Decimal("9999"))
+
+    assert rates.cost_nanos({"output": 1_000_000_000}) == MAX_NANOS
+    assert rates.nanos(rates.output_numerator(audio=False, input_tokens=0) * 10**9) == MAX_NANOS
