@@ -24,6 +24,8 @@ from relay.upstream import UpstreamFailure, close, end, reader_of, returned_head
 COMMIT_SECONDS = 10.0
 # After a finish reason, how long a stream is read for its usage when nobody listens any more.
 USAGE_SECONDS = 5.0
+# When we are shutting down, how long a client may take to accept that its stream was cut.
+LAST_WORDS_SECONDS = 1.0
 STREAM_HEADERS: list[Header] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -250,7 +252,11 @@ class StreamExchange:
 
     async def _end_with(self, error: RelayError) -> None:
         if self.ctx.response_started:
-            await self._send(openai_stream_error(error), last=True)
+            try:
+                async with asyncio.timeout(LAST_WORDS_SECONDS if self._cut else None):
+                    await self._send(openai_stream_error(error), last=True)
+            except TimeoutError:
+                return  # a client that does not read must not keep us from stopping
         elif not self.gone:
             raise error
 

@@ -20,7 +20,14 @@ class Call:
     """One request, sent at once; its answer is read in the background. `raw` is what has arrived."""
 
     def __init__(
-        self, relay: Any, secret: str, body: Any, *, headers: Mapping[str, str] | None = None, send_body: bool = True
+        self,
+        relay: Any,
+        secret: str,
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        send_body: bool = True,
+        reads: bool = True,
     ) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         head = {
@@ -39,7 +46,8 @@ class Call:
         if send_body:
             self._socket.sendall(content)
         self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+        if reads:
+            self._thread.start()
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):

@@ -185,3 +185,27 @@ def test_stopping_commits_what_waits_for_the_database(serving, world, upstream):
     call.whole()
     assert world.record().cost_nanos == CUT_COST
     assert world.prove()["charged_nanos"] == CUT_COST
+
+
+def test_a_client_that_does_not_read_does_not_keep_us_from_stopping(serving, world, upstream, settings, monkeypatch):
+    monkeypatch.setattr("relay.stream.LAST_WORDS_SECONDS", 0.2)
+    upstream.script.append(sse_reply([delta("x" * 100_000)] * 200, then="hang"))
+    call = Call(serving, world.secret, ask(stream=True), reads=False)
+    eventually(lambda: serving.runtime.exchanges)
+    [exchange] = serving.runtime.exchanges
+    said = 0
+
+    def stalled():
+        nonlocal said
+        before, said = said, len(exchange._reader.texts)
+        return said and said == before
+
+    eventually(stalled)
+    drain(serving, settings, 0)
+
+    eventually(lambda: not serving.runtime.exchanges, within=5)
+    record = world.record()
+    assert (record.status, record.error_code) == ("cancelled", "shutting_down")
+    assert record.cost_nanos == record.held_nanos > 0
+    call.hang_up()
+    assert world.prove()["charged_nanos"] == record.cost_nanos

@@ -169,6 +169,30 @@ def test_a_channel_that_keeps_silent_is_left_and_hung_up_on(world, upstream, spa
     assert world.prove()["charged_nanos"] == COST
 
 
+def test_a_kept_connection_that_the_upstream_has_closed_says_nothing_of_the_channel(world, upstream, relay, client):
+    world.new_channel(upstream.url)
+    relay.settled_down()
+    assert client.post("/v1/chat/completions", json=ask()).status_code == 200
+    upstream.script.append(RESET)
+
+    assert client.post("/v1/chat/completions", json=ask()).status_code == 200
+
+    assert len(upstream.seen) == 3
+    assert [outcomes(record) for record in world.records()] == [[("first", "ok")], [("first", "ok")]]
+    assert world.prove()["charged_nanos"] == 2 * COST
+
+
+def test_an_answer_of_any_size_is_not_kept_in_memory(world, upstream, spare, relay, client, monkeypatch):
+    monkeypatch.setattr("relay.plain.MAX_ANSWER_BYTES", 10_000)
+    two_channels(world, upstream, spare)
+    relay.settled_down()
+    upstream.script.append(Reply([b'{"choices":[', *[b" " * 1_000] * 20], then="hang"))
+    assert client.post("/v1/chat/completions", json=ask()).status_code == 200
+    assert upstream.closed_early.wait(5)
+    assert outcomes(world.record()) == [("first", "answer too large"), ("second", "ok")]
+    world.prove()
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("status", [400, 409, 413, 415, 422, 451])
 def test_what_is_the_clients_own_fault_passes_byte_for_byte(world, upstream, spare, relay, client, stream, status):
