@@ -81,4 +81,3 @@ def test_bob_without_money_is_refused_and_nothing_is_sent(world, upstream, relay
     assert response.headers["x-should-retry"] == "false"
     assert upstream.seen == []
     assert world.prove()["charged_nanos"] == 0
-
