@@ -85,7 +85,9 @@ def load(url: str, key: str, stream: int, connections: int, kilobytes: int) -> t
     ).stdout
     if "Non-2xx" in out:
         raise SystemExit(out)
-    figures = [re.search(pattern, out) for pattern in (r"Requests/sec:\s+(\S+)", r"50%\s+(\S+)", r"99%\s+(\S+)")]
+    figures = [
+        re.search(pattern, out) for pattern in (r"Requests/sec:\s+(\S+)", r"\n\s+50%\s+(\S+)", r"\n\s+99%\s+(\S+)")
+    ]
     rate, median, late = (found.group(1) if found else "?" for found in figures)
     return float(rate), median, late
 
