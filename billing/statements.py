@@ -139,7 +139,10 @@ def statements(dialect: Dialect) -> dict[str, str]:
         "WHERE billing_hold.request_id = v.request_id AND NOT billing_hold.captured "
         "RETURNING billing_hold.request_id",
         "open_hold": "SELECT amount_nanos, budget_ids FROM billing_hold WHERE request_id = %s AND NOT captured",
+        # A hold is inserted after none was found: another one there now is an error, and nothing is committed.
         "insert_holds": f"INSERT INTO billing_hold ({hold_names}) "
+        f"SELECT {hold_names} FROM {dialect.rows(_HOLD_COLUMNS)}",
+        "insert_charge": f"INSERT INTO billing_hold ({hold_names}) "
         f"SELECT {hold_names} FROM {dialect.rows(_HOLD_COLUMNS)} WHERE true "
         "ON CONFLICT (request_id) DO NOTHING RETURNING request_id",
         "hold_amounts": "SELECT request_id, amount_nanos FROM billing_hold "

@@ -50,10 +50,12 @@ def _release(request_ids: Sequence[str], wallet_ids: set[int], *, alias: str) ->
             hold.pk: hold
             for hold in Hold.objects.using(alias).filter(pk__in=list(request_ids), captured=False).select_for_update()
         }
-        existing = set(UsageRecord.objects.using(alias).filter(pk__in=list(holds)).values_list("pk", flat=True))
-        # A hold whose request is recorded already is a capture that is being applied: not ours to take.
-        mine = [hold for hold in holds.values() if hold.pk not in existing]
-        UsageRecord.objects.using(alias).bulk_create([_interrupted(hold) for hold in mine])
+        existing = dict(UsageRecord.objects.using(alias).filter(pk__in=list(holds)).values_list("pk", "status"))
+        # A hold whose request is recorded already is not ours to take, unless a sweep recorded it: then the hold was
+        # made again by a process that had been asleep.
+        interrupted = UsageRecord.Status.INTERRUPTED
+        mine = [hold for hold in holds.values() if existing.get(hold.pk, interrupted) == interrupted]
+        UsageRecord.objects.using(alias).bulk_create([_interrupted(hold) for hold in mine if hold.pk not in existing])
         Hold.objects.using(alias).filter(pk__in=[hold.pk for hold in mine]).delete()
         by_wallet: dict[int, int] = defaultdict(int)
         by_budget: dict[int, int] = defaultdict(int)

@@ -21,7 +21,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.utils import InterfaceError, OperationalError
 
 from billing import leases
-from billing.batch import Batch, CaptureItem, HoldItem, Item, Outcome, RecordItem
+from billing.batch import Batch
+from billing.items import CaptureItem, HoldItem, Item, Outcome, RecordItem
 from billing.statements import Dialect, Record
 from billing.tallies import Tallies
 
@@ -130,19 +131,19 @@ class Writer:
         while not stop or not self._queue.empty():
             jobs, last = self._next_jobs()
             stop = stop or last
-            retry = RETRY_FIRST
+            retry, fresh = RETRY_FIRST, True
             while True:
                 self._busy_since = time.monotonic()
                 try:
                     if batch is None:
                         batch = self._connect()
                     self._keep_lease()
-                    self._work(batch, jobs)
+                    self._work(batch, jobs, fresh=fresh)
                     self._failing_since = self._busy_since = None
                     break
                 except Exception as error:
                     # The connection is in doubt: the batch is replayed on a new one. Replaying is idempotent.
-                    batch = None
+                    batch, fresh = None, False
                     self._disconnect()
                     self._lease_at = -math.inf  # renewing the lease proves that the database can be written again
                     self._failing_since = self._failing_since or time.monotonic()
@@ -206,7 +207,7 @@ class Writer:
         self._ready.set()
         self._tallies.flush(alias=self.alias)
 
-    def _work(self, batch: Batch, jobs: list[_Job]) -> None:
+    def _work(self, batch: Batch, jobs: list[_Job], *, fresh: bool) -> None:
         """Commit jobs. Where that raises, the connection is in doubt, and `jobs` are those still to be done."""
         if self._stuck and time.monotonic() - self._stuck_at > STUCK_RETRY:
             self._retry_stuck(batch)
@@ -216,7 +217,7 @@ class Writer:
             if isinstance(job.item, HoldItem):
                 job.item.lease_id = self.lease_id  # a job may have waited while the lease was lost and taken anew
         try:
-            outcomes = batch.run([job.item for job in jobs])
+            outcomes = batch.run([job.item for job in jobs], fresh=fresh)
         except Exception as error:
             if _is_connection_trouble(error):
                 raise

@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 import msgspec
 
-from billing.batch import CaptureItem
+from billing.items import CaptureItem
 from billing.statements import Record
 from billing.writer import Writer
 from costrouter.lib.units import UNITS

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from django.conf import settings
 
-from billing.batch import Granted, HoldItem, Refused
+from billing.items import Granted, HoldItem, Refused
 from billing.models import Price
 from billing.writer import WriterUnavailable
 from channels_app.snapshot import ModelInfo

@@ -14,7 +14,8 @@ from django.db import connection, connections
 
 from accounts.models import Organization, User
 from billing import leases
-from billing.batch import Batch, CaptureItem, Granted, HoldItem, Outcome, RecordItem, Refused
+from billing.batch import Batch
+from billing.items import CaptureItem, Granted, HoldItem, Outcome, RecordItem, Refused
 from billing.models import Budget, Hold, LedgerEntry, UsageRecord, Wallet
 from billing.reconciliation import reconcile
 from billing.services import add_entry, set_credit_limit, wallet_of

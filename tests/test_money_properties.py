@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from billing import leases
-from billing.batch import CaptureItem, Granted, HoldItem
+from billing.items import CaptureItem, Granted, HoldItem
 from billing.models import Budget, DayTotal, LedgerEntry, UsageRecord
 from billing.settlement import settle, sum_by_day
 from billing.sweep import sweep

@@ -233,3 +233,36 @@ def test_sweeps_and_captures_at_the_same_time_agree(bank: Bank):
     assert settle() == 40
     assert bank.wallet() == (9_720, 0)
     assert bank.breaches() == []
+
+
+def swept_and_held_again(bank: Bank) -> None:
+    """A process that slept in the middle of a commit: its hold was swept, and the replay has made it anew."""
+    bank.credit(1_000)
+    bank.run(bank.hold("r1", 100))
+    bank.expire_lease()
+    assert sweep() == 1
+    assert bank.run(bank.hold("r1", 100, lease_id=leases.take())) == [Granted(100)]
+    assert bank.wallet() == (1_000, 100)
+
+
+def test_a_hold_that_was_swept_and_made_again_is_captured_once(bank: Bank):
+    swept_and_held_again(bank)
+
+    bank.run(bank.capture("r1", 60, 100))
+
+    assert bank.wallet() == (1_000, 60)
+    assert bank.holds() == {"r1": (60, True)}
+    assert bank.records()["r1"][:2] == ("ok", 60)
+    assert bank.breaches() == []
+
+
+def test_a_hold_that_was_swept_and_made_again_is_swept_again(bank: Bank):
+    swept_and_held_again(bank)
+    ProcessLease.objects.update(expires_at=Now())
+
+    assert sweep() == 1
+
+    assert bank.wallet() == (1_000, 0)
+    assert bank.holds() == {}
+    assert bank.records() == {"r1": ("interrupted", 0, 0)}
+    assert bank.breaches() == []

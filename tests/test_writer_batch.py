@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from billing.batch import grant
+from billing.books import grant
 from billing.models import Hold, LedgerEntry, UsageRecord, Wallet
 from billing.settlement import settle
 from tests.money import Bank, Granted, Refused, bank_fixture, execute, new_batch  # noqa: F401

@@ -194,7 +194,7 @@ def test_a_database_that_became_read_only_is_connected_to_anew(bank: Bank, desk:
         return batch
 
     monkeypatch.setattr(writing.Writer, "_connect", connecting)
-    lock = Batch._lock
+    lock = Batch._lock_wallets
     tripped: list[int] = []
 
     def read_only_at_first(batch, *arguments):
@@ -203,7 +203,7 @@ def test_a_database_that_became_read_only_is_connected_to_anew(bank: Bank, desk:
             batch.connection.execute("SET TRANSACTION READ ONLY" if POSTGRES else "PRAGMA query_only = 1")
         return lock(batch, *arguments)
 
-    monkeypatch.setattr(Batch, "_lock", read_only_at_first)
+    monkeypatch.setattr(Batch, "_lock_wallets", read_only_at_first)
 
     assert desk.hold(bank.hold("r1", 30)).result(PATIENT) == Granted(30)
     assert connected == [1]

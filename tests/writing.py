@@ -14,7 +14,8 @@ from django.db import connection
 from django.db.utils import OperationalError
 
 from billing import writer as writing
-from billing.batch import Batch, CaptureItem, HoldItem, Item, Outcome
+from billing.batch import Batch
+from billing.items import CaptureItem, HoldItem, Item, Outcome
 from billing.writer import Writer
 from tests.money import POSTGRES, another_connection
 
