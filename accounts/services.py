@@ -26,8 +26,7 @@ def create_user(*, email: str, password: str | None = None, **extra: Any) -> Use
     user.set_password(password)
     user.full_clean(exclude=["password"])
     user.save()
-    organization = create_organization(name=user.name or user.email, owner=user, is_personal=True)
-    assert organization.pk
+    create_organization(name=user.name or user.email, owner=user, is_personal=True)
     return user
 
 

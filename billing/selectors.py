@@ -36,11 +36,6 @@ def prices(*, model_names: Iterable[str] | None = None) -> dict[str, list[PriceI
     return found
 
 
-def latest_price(*, model_name: str, tier: str = Price.STANDARD) -> Price | None:
-    """The price that takes effect last."""
-    return Price.objects.filter(model_name=model_name, tier=tier).order_by("-effective_from", "-id").first()
-
-
 def with_price_in_force(rows: QuerySet[Price]) -> QuerySet[Price]:
     """Prices with `in_force_id`: the number of the price in force now for the same model and tier."""
     in_force = (

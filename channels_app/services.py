@@ -117,12 +117,6 @@ def save_group(*, group: ModelGroup, organizations: Iterable[Organization] | Non
 
 
 @transaction.atomic
-def touch_group(*, group: ModelGroup) -> None:
-    """Tell the relay that a group's organizations changed."""
-    record_change(Kind.GROUP, group.pk)
-
-
-@transaction.atomic
 def delete_group(*, group: ModelGroup) -> None:
     """Delete a group; keys that still name it are refused with 403."""
     group_id = group.pk

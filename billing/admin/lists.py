@@ -48,7 +48,7 @@ class TotalsList(PlainList):
         self.caption = next((spec.caption() for spec in self.filter_specs if isinstance(spec, PeriodFilter)), "")
 
 
-def sums(rows: QuerySet[Any], *, count: str | None = None, **columns: str) -> dict[str, Any]:
+def sums(rows: QuerySet[Any], **columns: str) -> dict[str, Any]:
     """Sums over at most the latest `MOST_SUMMED` rows, and whether there were more."""
     latest = rows.order_by("-pk")[:MOST_SUMMED]
     found = latest.aggregate(**{name: Sum(column) for name, column in columns.items()})

@@ -18,11 +18,6 @@ def key_digest(secret: str, api_key: str) -> str:
     return hmac.digest(secret.encode(), api_key.encode("utf-8", "surrogateescape"), hashlib.sha256).hex()
 
 
-def new_field_key() -> str:
-    """A key for `FIELD_ENCRYPTION_KEYS`."""
-    return Fernet.generate_key().decode()
-
-
 def encrypt(keys: Sequence[str], plaintext: str) -> str:
     """Fernet token of `plaintext` under the first of `keys`."""
     return MultiFernet([Fernet(key) for key in keys]).encrypt(plaintext.encode()).decode()
