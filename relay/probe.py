@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from django.conf import settings
 
-from channels_app.models import Channel
+from channels_app.models import Channel, Provider
+from channels_app.snapshot import channel_base_url, channel_credentials
 from costrouter.lib import crypto, netguard
 from relay.providers import PROVIDERS
 
@@ -86,12 +86,12 @@ def probe_channel(*, channel: Channel, model: str = "") -> ProbeResult:
         return ProbeResult(False, 0, None, model, "This channel does not serve such a model.")
     name = place.model.name
     provider = PROVIDERS[channel.provider]
-    is_sandbox = channel.provider == "sandbox"
-    base_url = settings.SANDBOX_URL if is_sandbox else channel.base_url
+    is_sandbox = channel.provider == Provider.SANDBOX
+    base_url = channel_base_url(channel)
     if not base_url:
         return ProbeResult(False, 0, None, name, "The sandbox is not running here: SANDBOX_URL is not set.")
     try:
-        credentials = _credentials(channel)
+        credentials = channel_credentials(channel)
     except crypto.CannotDecrypt as error:
         return ProbeResult(False, 0, None, name, f"The stored credentials cannot be used: {error}.")
     body = {
@@ -109,11 +109,6 @@ def probe_channel(*, channel: Channel, model: str = "") -> ProbeResult:
     latency_ms = round((time.monotonic() - started) * 1000)
     ok, message = (False, problem) if problem else _judge(status, answer)
     return ProbeResult(ok, latency_ms, status, name, _redact(message, credentials)[:EXCERPT])
-
-
-def _credentials(channel: Channel) -> str:
-    stored = channel.credentials_encrypted
-    return crypto.decrypt(settings.FIELD_ENCRYPTION_KEYS, stored) if stored else ""
 
 
 def _call(
