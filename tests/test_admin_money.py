@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.changes import current_version
 from accounts.models import User
 from accounts.services import create_organization
+from billing.admin.record_tables import lines_table
 from billing.models import Budget, LedgerEntry, Price, Wallet
 from tests.admin_cast import Acme, acme, operator, staff
 
@@ -285,3 +286,14 @@ def test_amounts_are_exact_decimals() -> None:
         client.post(adjust_url(cast), adjust_form(client, adjust_url(cast), amount=amount))
 
     assert Decimal(balance(cast)).scaleb(-9) == Decimal("0.300000001")
+
+
+def test_reasoning_with_a_price_of_its_own_shows_its_amount() -> None:
+    lines = [
+        {"unit": "output", "quantity": 600_000, "price": "2", "per": 1_000_000},
+        {"unit": "reasoning", "quantity": 400_000, "price": "3", "per": 1_000_000},
+    ]
+
+    shown = lines_table(lines)
+
+    assert shown.count("$1.2<") == 2

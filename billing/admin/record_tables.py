@@ -76,7 +76,4 @@ def _amount(line: dict[str, Any]) -> str:
         amount = Decimal(str(line["quantity"])) * Decimal(str(line["price"])) / Decimal(str(line["per"]))
     except (KeyError, InvalidOperation, ZeroDivisionError):
         return "—"
-    unit = UNITS.get(str(line.get("unit")))
-    if unit is not None and unit.part_of is not None:
-        return f"within {UNITS[unit.part_of].label.lower()}"
     return f"${amount:.9f}".rstrip("0").rstrip(".")

@@ -7,16 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A thing that is charged: how many of it one price pays for, and whose price it takes when it has none.
-
-    `part_of` marks a quantity that is also contained in another unit's: reasoning is counted within output.
-    """
+    """A thing that is charged: how many of it one price pays for, and whose price it takes when it has none."""
 
     name: str
     label: str
     per: int
     parent: str | None = None
-    part_of: str | None = None
 
 
 _MILLION = 1_000_000
@@ -30,7 +26,7 @@ UNITS: dict[str, Unit] = {
         Unit("audio_in", "Audio input tokens", _MILLION, "input"),
         Unit("image_in", "Image input tokens", _MILLION, "input"),
         Unit("output", "Output tokens", _MILLION),
-        Unit("reasoning", "Reasoning tokens", _MILLION, "output", part_of="output"),
+        Unit("reasoning", "Reasoning tokens", _MILLION, "output"),  # counted within output
         Unit("audio_out", "Audio output tokens", _MILLION, "output"),
         Unit("image_out", "Image output tokens", _MILLION, "output"),
         Unit("images", "Images", 1),
