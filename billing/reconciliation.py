@@ -15,7 +15,7 @@ from billing.models import Budget, DayTotal, Hold, LedgerEntry, ProcessLease, Us
 
 Breach = dict[str, Any]
 Kind = LedgerEntry.Kind
-# What one breach list may hold: the count says how many there are.
+# How many breaches are listed; the count says how many there are, of single holds and records at most so many a kind.
 SHOWN = 100
 
 

@@ -43,7 +43,7 @@ def _orphans(*, everything: bool, alias: str) -> QuerySet[Hold]:
 
 def _release(request_ids: Sequence[str], wallet_ids: set[int], *, alias: str) -> int:
     with transaction.atomic(using=alias):
-        # The writer's order: wallets in id order, then budgets, then holds.
+        # The writer's order: wallets in id order, then holds, then budgets.
         wallets = Wallet.objects.using(alias).filter(pk__in=wallet_ids).order_by("pk")
         list(wallets.select_for_update())
         holds = {

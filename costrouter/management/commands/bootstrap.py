@@ -29,8 +29,8 @@ def usd(text: str) -> Decimal:
 class Command(BaseCommand):
     help = (
         "Make what is missing: administrator, organization, channel, models, prices, opening credit. Every call gives "
-        "a new API key of the same organization; earlier ones stay valid. Without --upstream-url the channel is the "
-        "built-in sandbox."
+        "a new API key of the same organization; earlier ones stay valid. With neither --upstream-url nor --provider "
+        "the channel is the built-in sandbox."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
