@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import httpx
+import aiohttp
 
 from channels_app.snapshot import ChannelInfo
 from relay import routing
@@ -68,7 +68,7 @@ async def try_channels(ctx: Context, attempt: Callable[[ChannelInfo], Awaitable[
     raise verdict(failures)
 
 
-async def send(ctx: Context, upstreams: Upstreams, channel: ChannelInfo, *, silence: float) -> httpx.Response:
+async def send(ctx: Context, upstreams: Upstreams, channel: ChannelInfo, *, silence: float) -> aiohttp.ClientResponse:
     """Send the request to a channel; its answer's head, of status 2xx. Raises UpstreamFailure or ClientFault."""
     assert ctx.chat is not None
     provider = PROVIDERS[channel.provider]
@@ -82,14 +82,14 @@ async def send(ctx: Context, upstreams: Upstreams, channel: ChannelInfo, *, sile
     response = await upstreams.send(
         channel, dialect="openai_chat", body=body, headers=forwarded_headers(ctx.headers), silence=silence
     )
-    if 200 <= response.status_code < 300:
+    if 200 <= response.status < 300:
         return response
     await _raise_error(response, provider.fault, channel.credentials.encode())
     raise AssertionError
 
 
-async def _raise_error(response: httpx.Response, fault: Callable[[int, bytes], Fault], secret: bytes) -> None:
-    status = response.status_code
+async def _raise_error(response: aiohttp.ClientResponse, fault: Callable[[int, bytes], Fault], secret: bytes) -> None:
+    status = response.status
     whole = False
     try:
         async with asyncio.timeout(_ERROR_BODY_SECONDS):
@@ -98,10 +98,10 @@ async def _raise_error(response: httpx.Response, fault: Callable[[int, bytes], F
     except (UpstreamFailure, TimeoutError):
         body = b""
     finally:
-        await close(response, whole=whole)
+        close(response, whole=whole)
     # Whatever it says, an answer that echoes the credentials never passes through.
     if whole and fault(status, body) is Fault.CLIENT and not (secret and secret in body):
-        kept = [(b"content-type", response.headers.get("content-type", "application/json").encode("latin-1"))]
+        kept = [(b"content-type", response.headers.get("content-type", "application/json").encode("ascii", "ignore"))]
         raise ClientFault(status, body, kept + returned_headers(response))
     raise UpstreamFailure(f"status {status}", status=status)
 

@@ -27,7 +27,7 @@ from relay.reply import Reply, send_reply
 from relay.runtime import Runtime
 from relay.snapshot import utc_now
 from relay.stream import StreamExchange
-from relay.tasks import spawn
+from relay.tasks import done_within, spawn
 
 # Reading a body larger than this takes longer than the event loop should be away.
 THREAD_BYTES = 512 * 1024
@@ -218,8 +218,7 @@ async def _ask(ctx: Context, runtime: Runtime, quoted: Quote) -> Granted | Refus
 
 async def _decided(ctx: Context, future: asyncio.Future[Granted | Refused | None]) -> Granted | Refused | None:
     """What the writer says to a hold. Raises ClientGone where it takes long and the client does not wait for it."""
-    await asyncio.wait((future,), timeout=WATCH_SECONDS)
-    if not future.done():
+    if not await done_within(future, WATCH_SECONDS):
         watch = spawn(_disconnected(ctx.receive), name=f"watch {ctx.request_id}")
         try:
             await asyncio.wait((future, watch), return_when=asyncio.FIRST_COMPLETED)
@@ -249,7 +248,8 @@ def _too_little(refused: Refused, quoted: Quote) -> RelayError:
 
 async def _plain(ctx: Context, runtime: Runtime) -> None:
     exchange = PlainExchange(ctx, runtime)
-    await send_reply(ctx, await asyncio.shield(exchange.task))
+    await done_within(exchange.task)
+    await send_reply(ctx, exchange.task.result())
 
 
 async def _stream(ctx: Context, runtime: Runtime) -> None:
@@ -257,7 +257,8 @@ async def _stream(ctx: Context, runtime: Runtime) -> None:
     watch = spawn(_disconnected(ctx.receive), name=f"watch {ctx.request_id}")
     watch.add_done_callback(lambda ended: None if ended.cancelled() else exchange.client_gone())
     try:
-        reply = await asyncio.shield(exchange.task)
+        await done_within(exchange.task)
+        reply = exchange.task.result()
     except asyncio.CancelledError:
         exchange.client_gone()
         raise

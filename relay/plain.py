@@ -14,7 +14,7 @@ from relay.protocols import openai_chat
 from relay.protocols.openai_chat import Answer
 from relay.reply import Header, Reply
 from relay.runtime import Runtime
-from relay.tasks import spawn
+from relay.tasks import done_within, spawn
 from relay.upstream import MAX_ANSWER_BYTES, UpstreamFailure, close, read_body, returned_headers
 
 COMMIT_SECONDS = 10.0
@@ -74,7 +74,7 @@ class PlainExchange:
             raise attempts.as_failure(error) from error
         finally:
             if response is not None:
-                await close(response, whole=whole)
+                close(response, whole=whole)
         answer = openai_chat.read_answer(body)
         if answer is None:
             raise UpstreamFailure("not a completion")
@@ -96,10 +96,8 @@ class PlainExchange:
         )
         cost = usd_number(capture.charged(ctx, units, estimated=estimated))
         body = openai_chat.answer_body(answer, units=units, cost=cost)
-        try:
-            await asyncio.wait_for(asyncio.shield(committed), COMMIT_SECONDS)
-        except TimeoutError:
-            raise RelayError("unavailable", "The answer could not be recorded in time; it was not delivered.") from None
+        if not await done_within(committed, COMMIT_SECONDS):
+            raise RelayError("unavailable", "The answer could not be recorded in time; it was not delivered.")
         return Reply(
             200,
             [

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-import httpx
+import aiohttp
 
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib.money import usd_number
@@ -18,8 +18,8 @@ from relay.protocols.openai_chat import TERMINATOR, StreamReader
 from relay.protocols.sse import Splitter
 from relay.reply import Header, Reply, begin
 from relay.runtime import Runtime
-from relay.tasks import spawn
-from relay.upstream import UpstreamFailure, close, end, reader_of, returned_headers
+from relay.tasks import done_within, spawn
+from relay.upstream import UpstreamFailure, close, end, returned_headers
 
 COMMIT_SECONDS = 10.0
 # After a finish reason, how long a stream is read for its usage when nobody listens any more.
@@ -44,7 +44,7 @@ class StreamExchange:
         self._reading = True
         self._accepted = False
         self._splitter = Splitter()
-        self._response: httpx.Response | None = None
+        self._response: aiohttp.ClientResponse | None = None
         self._next: Callable[[], Awaitable[bytes]] | None = None
         self._reader = self._new_reader()
         self.task = spawn(self._run(), name=f"stream {ctx.request_id}")
@@ -116,7 +116,7 @@ class StreamExchange:
                 if self._reader.done:
                     spawn(end(self._response), name=f"end {ctx.request_id}")
                 else:
-                    await close(self._response, whole=False)
+                    close(self._response, whole=False)
         await self._conclude(failure, interrupted=interrupted)
         return None
 
@@ -131,7 +131,7 @@ class StreamExchange:
             async with asyncio.timeout(channel.first_byte_timeout):
                 response = await attempts.send(self.ctx, self.runtime.upstreams, channel, silence=channel.idle_timeout)
                 self._response, self._accepted = response, True
-                read = self._next = reader_of(response)
+                read = self._next = response.content.readany
                 out = b""
                 while not (self._reader.started or self._reader.done):
                     chunk = await read()
@@ -149,7 +149,7 @@ class StreamExchange:
         finally:
             if not opened and self._response is not None:
                 response, self._response = self._response, None
-                await close(response, whole=False)
+                close(response, whole=False)
 
     def _read(self, chunk: bytes) -> bytes:
         """What of a chunk goes to the client; an empty chunk is the end, and what it leaves unfinished."""
@@ -211,9 +211,7 @@ class StreamExchange:
         committed = self._capture(status, units, estimated=estimated)
         cost = usd_number(capture.charged(ctx, units, estimated=estimated))
         await self._send(reader.usage_event(counted, cost=cost))
-        try:
-            await asyncio.wait_for(asyncio.shield(committed), COMMIT_SECONDS)
-        except TimeoutError:
+        if not await done_within(committed, COMMIT_SECONDS):
             error = RelayError("unavailable", "The answer could not be recorded in time.")
             await self._send(openai_stream_error(error), last=True)
             return

@@ -6,15 +6,14 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import dataclass
 
 import aiohttp
-import httpx
+import yarl
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
-from httpx_aiohttp import AiohttpTransport
+from multidict import CIMultiDict
 
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib import netguard
@@ -32,7 +31,7 @@ _reused: ContextVar[list[bool]] = ContextVar("reused")
 # Of a client's headers only these go upstream: no cookies, no keys, no account, no hop-by-hop headers.
 FORWARDED = (b"user-agent", b"openai-beta")
 # Of an upstream's headers only these go to the client: nothing of the operator's account or limits.
-RETURNED = (b"openai-processing-ms", b"openai-version")
+RETURNED = ("openai-processing-ms", "openai-version")
 
 
 class UpstreamFailure(Exception):
@@ -67,54 +66,51 @@ class _GuardedResolver(AbstractResolver):
         await self._inner.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What every request to a channel has in common."""
+
+    channel: ChannelInfo
+    url: yarl.URL
+    headers: CIMultiDict[str]
+
+
 class Upstreams:
-    """The transports: one for public addresses only, one for channels that may use private ones."""
+    """The sessions: one for public addresses only, one for channels that may use private ones."""
 
     def __init__(self) -> None:
         context = ssl.create_default_context()
-        self._public = AiohttpTransport(client=_session(_GuardedResolver(), context), verify=context)
-        self._private = AiohttpTransport(client=_session(None, context), verify=context)
-        self._urls: dict[tuple[str, str, str], httpx.URL] = {}
+        self._public = _session(_GuardedResolver(), context)
+        self._private = _session(None, context)
+        self._prepared: dict[tuple[int, str], _Prepared] = {}
+        self._timeouts: dict[tuple[float, float], aiohttp.ClientTimeout] = {}
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._public.aclose()
-        await self._private.aclose()
+        await self._public.close()
+        await self._private.close()
 
     async def send(
-        self, channel: ChannelInfo, *, dialect: str, body: bytes, headers: list[tuple[bytes, bytes]], silence: float
-    ) -> httpx.Response:
+        self, channel: ChannelInfo, *, dialect: str, body: bytes, headers: list[tuple[str, str]], silence: float
+    ) -> aiohttp.ClientResponse:
         """POST a body to a channel; the answer's head, its body still to be read. Raises UpstreamFailure.
 
         Bounded by the channel's connect timeout, and by `silence` seconds without a byte; the first-byte timeout is
         the caller's, who knows what counts as one.
         """
-        provider = PROVIDERS[channel.provider]
-        request = httpx.Request(
-            "POST",
-            self._url(channel, dialect),
-            headers=[
-                *headers,
-                *provider.headers(channel.credentials),
-                (b"content-type", b"application/json"),
-                (b"accept-encoding", b"identity"),
-            ],
-            content=body,
-            extensions={
-                "timeout": {
-                    "connect": channel.connect_timeout,
-                    "pool": channel.connect_timeout,
-                    "read": silence,
-                }
-            },
-        )
-        transport = self._private if channel.allow_private_addresses else self._public
+        prepared = self._prepare(channel, dialect)
+        sent = prepared.headers
+        if headers:
+            sent = sent.copy()
+            sent.extend(headers)
+        session = self._private if channel.allow_private_addresses else self._public
+        timeout = self._timeout(channel.connect_timeout, silence)
         reused = [False]
         _reused.set(reused)
         for _ in range(MAX_STALE):
             started = time.monotonic()
             try:
-                return await transport.handle_async_request(request)
+                return await session.post(prepared.url, data=body, headers=sent, timeout=timeout, allow_redirects=False)
             except Exception as error:
                 failure = failure_of(error)
                 if not (reused[0] and failure.disconnected and time.monotonic() - started < STALE_SECONDS):
@@ -122,17 +118,29 @@ class Upstreams:
                 reused[0] = False
         raise UpstreamFailure("connection closed")
 
-    def _url(self, channel: ChannelInfo, dialect: str) -> httpx.URL:
-        key = (channel.provider, channel.base_url, dialect)
-        url = self._urls.get(key)
-        if url is None:
-            try:
-                url = httpx.URL(PROVIDERS[channel.provider].url(channel.base_url, dialect))
-                assert url.host  # decoded only when asked for
-            except (httpx.InvalidURL, ValueError) as error:
-                raise UpstreamFailure("invalid URL") from error
-            self._urls[key] = url
-        return url
+    def _prepare(self, channel: ChannelInfo, dialect: str) -> _Prepared:
+        found = self._prepared.get((channel.id, dialect))
+        if found is not None and found.channel is channel:
+            return found
+        provider = PROVIDERS[channel.provider]
+        try:
+            url = yarl.URL(provider.url(channel.base_url, dialect))
+            if not url.host:
+                raise ValueError("no host")
+        except ValueError as error:
+            raise UpstreamFailure("invalid URL") from error
+        headers = CIMultiDict({"content-type": "application/json", "accept-encoding": "identity"})
+        headers.extend((name.decode(), value.decode()) for name, value in provider.headers(channel.credentials))
+        prepared = self._prepared[channel.id, dialect] = _Prepared(channel, url, headers)
+        return prepared
+
+    def _timeout(self, connect: float, silence: float) -> aiohttp.ClientTimeout:
+        found = self._timeouts.get((connect, silence))
+        if found is None:
+            found = self._timeouts[connect, silence] = aiohttp.ClientTimeout(
+                total=None, connect=connect, sock_connect=connect, sock_read=silence
+            )
+        return found
 
 
 async def _note_reuse(*_: object) -> None:
@@ -152,11 +160,10 @@ def _session(resolver: AbstractResolver | None, context: ssl.SSLContext) -> aioh
     )
 
 
-def failure_of(error: BaseException) -> UpstreamFailure:
-    """What an exception of the transport means. The aiohttp cause decides: httpx's mapping calls too much a timeout."""
-    if isinstance(error, UpstreamFailure):
-        return error
-    cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ is not None else error
+def failure_of(cause: BaseException) -> UpstreamFailure:
+    """What an exception of a call means."""
+    if isinstance(cause, UpstreamFailure):
+        return cause
     if isinstance(cause, aiohttp.ServerTimeoutError | TimeoutError):
         kind = "connect timeout" if isinstance(cause, aiohttp.ConnectionTimeoutError) else "timeout"
         return UpstreamFailure(kind, timeout=True)
@@ -169,33 +176,22 @@ def failure_of(error: BaseException) -> UpstreamFailure:
     return UpstreamFailure(f"transport error {type(cause).__name__}")
 
 
-def forwarded_headers(headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+def forwarded_headers(headers: dict[bytes, bytes]) -> list[tuple[str, str]]:
     """The client's headers that go upstream."""
-    return [(name, headers[name]) for name in FORWARDED if name in headers]
+    return [(name.decode(), headers[name].decode("ascii", "ignore")) for name in FORWARDED if name in headers]
 
 
-def returned_headers(response: httpx.Response) -> list[tuple[bytes, bytes]]:
+def returned_headers(response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
     """The upstream's headers that go to the client."""
-    return [(name, value) for name, value in response.headers.raw if name.lower() in RETURNED]
+    found = response.headers
+    return [(name.encode(), found[name].encode("ascii", "ignore")) for name in RETURNED if name in found]
 
 
-def _content(response: httpx.Response) -> aiohttp.StreamReader:
-    """aiohttp's own reader of a body: httpx's decode and count, which costs more than the relay does."""
-    stream: Any = response.stream
-    content: aiohttp.StreamReader = stream._aiohttp_response.content
-    return content
-
-
-def reader_of(response: httpx.Response) -> Callable[[], Awaitable[bytes]]:
-    """A function that waits for more of the body: what has arrived, or b"" at its end. It raises aiohttp's errors."""
-    return _content(response).readany
-
-
-async def read_body(response: httpx.Response, limit: int) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """The whole body, up to a limit. Raises UpstreamFailure."""
     parts: list[bytes] = []
     size = 0
-    read = reader_of(response)
+    read = response.content.readany
     try:
         while part := await read():
             parts.append(part)
@@ -209,24 +205,21 @@ async def read_body(response: httpx.Response, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def end(response: httpx.Response) -> None:
+async def end(response: aiohttp.ClientResponse) -> None:
     """After a stream's last event: wait a moment for the body's own end, so that the connection can be kept."""
-    content = _content(response)
+    content = response.content
     try:
         async with asyncio.timeout(END_SECONDS):
             while not content.at_eof() and await content.readany():
                 pass
     except (TimeoutError, aiohttp.ClientError, OSError):
         pass
-    await close(response, whole=content.at_eof())
+    close(response, whole=content.at_eof())
 
 
-async def close(response: httpx.Response, *, whole: bool) -> None:
+def close(response: aiohttp.ClientResponse, *, whole: bool) -> None:
     """Give the connection back if the body was read whole; else close it, so that the upstream stops working."""
-    stream: Any = response.stream
-    if not whole:
-        stream._aiohttp_response.close()
-    try:
-        await asyncio.shield(stream.aclose())
-    except (httpx.HTTPError, aiohttp.ClientError, OSError):
-        return
+    if whole:
+        response.release()
+    else:
+        response.close()

@@ -165,7 +165,6 @@ def test_a_channel_that_keeps_silent_is_left_and_hung_up_on(world, upstream, spa
     assert upstream.closed_early.wait(5)
     record = world.record()
     assert outcomes(record) == [("first", "timeout"), ("second", "ok")]
-    assert 200 <= record.attempts[0]["ms"] < 2_000
     assert world.prove()["charged_nanos"] == COST
 
 
