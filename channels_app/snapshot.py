@@ -104,18 +104,24 @@ def load() -> RoutingSnapshot:
 def refresh(
     snapshot: RoutingSnapshot, *, channel_ids: set[int], model_ids: set[int], group_ids: set[int]
 ) -> RoutingSnapshot:
-    """The snapshot with only what changed fetched again. A model or group that changed its name moves its channels."""
+    """The snapshot with only what changed fetched again, and the channels of models and groups that it is about."""
     models = _replaced(snapshot.models, model_ids, load_models(model_ids))
     groups = _replaced(snapshot.groups, group_ids, load_groups(group_ids))
     if model_ids or group_ids:
         touched = Channel.objects.filter(channel_models__model_id__in=model_ids) | Channel.objects.filter(
             groups__in=group_ids
         )
-        gone = {model.name for number, model in snapshot.models.items() if number not in models}
+        # Of what is deleted or renamed, only the old snapshot knows which channels had it.
+        old_models = {snapshot.models[number].name for number in model_ids & snapshot.models.keys()}
+        old_groups = {snapshot.groups[number].name for number in group_ids & snapshot.groups.keys()}
         channel_ids = (
             channel_ids
             | set(touched.values_list("pk", flat=True))
-            | {number for number, channel in snapshot.channels.items() if gone & channel.models.keys()}
+            | {
+                number
+                for number, channel in snapshot.channels.items()
+                if old_models & channel.models.keys() or old_groups & channel.groups
+            }
         )
     channels = _replaced(snapshot.channels, channel_ids, load_channels(channel_ids))
     return RoutingSnapshot.of(channels, models, groups)
