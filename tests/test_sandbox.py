@@ -16,7 +16,7 @@ import pytest
 from openai import OpenAI
 
 from costrouter.sandbox.__main__ import listen
-from costrouter.sandbox.answers import BadRequest, answer, example, tokenize
+from costrouter.sandbox.answers import MAX_DEPTH, MAX_EXAMPLE, BadRequest, Example, answer, tokenize
 
 ROOT = Path(__file__).resolve().parent.parent
 WEATHER = {
@@ -165,11 +165,49 @@ def test_structured_output(client: OpenAI) -> None:
     assert json.loads(text) == {"answer": "Hello there, world!"}
 
 
+def example(schema: Any, said: str = "", **beside: Any) -> Any:
+    return Example({**schema, **beside}, said, param="tools").value()
+
+
+def nodes(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(nodes, inner))
+
+
 def test_example_follows_references_and_ends_on_circles() -> None:
-    root = {"$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}}}
-    value = example({"$ref": "#/$defs/node"}, "", root)
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
+    value = example({"$ref": "#/$defs/node"}, **{"$defs": {"node": node}})
     assert value["next"]["next"] is not None
-    assert example({"anyOf": [{"type": "null"}, {"type": "string"}]}, "x", {}) is None
+    assert example({"type": "object", "properties": {"child": {"$ref": "#"}}})["child"]["child"] is not None
+    assert example({"anyOf": [{"type": "null"}, {"type": "string"}]}, "x") is None
+
+
+def test_example_fits() -> None:
+    assert example({"type": "integer", "minimum": 2.5}) == 3
+    assert example({"type": "number", "minimum": 10**400}) == 10**400
+    assert example({"type": "array", "items": {"type": "string"}, "minItems": 3}, " x ") == ["x"] * 3
+    assert example({"type": ["boolean", "null"]}) is True
+
+
+def nested(levels: int) -> dict[str, Any]:
+    array: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        array = {"type": "array", "minItems": 1_000_000_000, "items": array}
+    return array
+
+
+FAMILY = {"type": "object", "properties": {f"child{number}": {"$ref": "#"} for number in range(9)}}
+LONG = {"properties": {f"p{number}": {"$ref": "#/$defs/long"} for number in range(900)}}
+
+
+@pytest.mark.parametrize("schema", [nested(1), nested(3), nested(15), FAMILY])
+def test_example_stays_small(schema: dict[str, Any]) -> None:
+    assert nodes(example(schema)) <= MAX_EXAMPLE + MAX_DEPTH * 9
+
+
+@pytest.mark.parametrize("long", [{"const": "x" * 50_000}, {"default": ["x"] * 9_000}, {"enum": ["x" * 50_000]}])
+def test_example_repeats_no_long_constant(long: dict[str, Any]) -> None:
+    assert len(json.dumps(example(LONG, **{"$defs": {"long": long}}))) < 200_000
 
 
 def test_other_parts_are_counted() -> None:
@@ -201,6 +239,16 @@ def test_unknown_model(client: OpenAI) -> None:
         (b'{"model": "sandbox-fast", "messages": [{"role": "user"}], "n": 0}', "n"),
         (b'{"model": "sandbox-fast", "messages": [{"role": "user"}], "max_tokens": -1}', "max_tokens"),
         (b'{"model": "sandbox-fast", "messages": [{"role": "user"}], "tool_choice": "required"}', "tool_choice"),
+        (b'{"model": "sandbox-fast", "messages": [{"role": "user"}], "tools": 5}', "tools"),
+        (b'{"model": "sandbox-fast", "messages": [{"role": "user"}], "tools": [5]}', "tools"),
+        (b'{"model": "sandbox-fast", "messages": [{"role": "user"}], "response_format": 5}', "response_format"),
+        (
+            b'{"model": "sandbox-fast", "messages": [{"role": "user"}], "response_format": {"type": "json_schema"}}',
+            "response_format",
+        ),
+        (b'{"model": "sandbox-fast", "messages": [{"role": "user", "content": "\\ud800"}]}', None),
+        (b'{"model": "sandbox-fast", "messages": [{"role": "user"}], "top_p": 1e999}', None),
+        (b'{"model": "sandbox-fast", "messages": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", None),
     ],
 )
 def test_bad_request(base_url: str, body: bytes, param: str | None) -> None:
@@ -208,6 +256,42 @@ def test_bad_request(base_url: str, body: bytes, param: str | None) -> None:
     assert found.status_code == 400
     assert found.json()["error"]["type"] == "invalid_request_error"
     assert found.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "integer", "minimum": "a"},
+        {"type": "number", "minimum": True},
+        {"type": "array", "minItems": "x"},
+        {"type": "array", "items": 5},
+        {"type": 5},
+        {"type": [{}]},
+        {"properties": [1]},
+        {"properties": {"a": 5}},
+        {"enum": 5},
+        {"anyOf": {"a": 1}},
+        {"$ref": 5},
+        {"$ref": "https://example.com/schema"},
+        {"$ref": "#/$defs/missing"},
+        [1],
+        5,
+        "text",
+    ],
+)
+@pytest.mark.parametrize("param", ["tools", "response_format"])
+def test_odd_schema_is_a_bad_request(base_url: str, schema: Any, param: str) -> None:
+    body = {"model": "sandbox-fast", "messages": HELLO}
+    if param == "tools":
+        body |= {"tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}]}
+        body |= {"tool_choice": "required"}
+    else:
+        body |= {"response_format": {"type": "json_schema", "json_schema": {"name": "f", "schema": schema}}}
+    found = httpx.post(f"{base_url}/chat/completions", json=body)
+    assert (found.status_code, found.headers["content-type"]) == (400, "application/json")
+    error = found.json()["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", param)
+    assert "schema" in error["message"]
 
 
 def test_unknown_path(base_url: str) -> None:

@@ -7,6 +7,7 @@ text, 4 for each message, 85 for each part that is not text, and the tokens of t
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ _TOKEN = re.compile(r"\s*(?:[^\W\d_]+|\d+|[^\s\w]|_)|\s+\Z")
 PER_MESSAGE = 4
 PER_OTHER_PART = 85
 MAX_CHOICES = 16
+# Bounds of a value that is made up for a JSON schema: the items of an array, the nesting, the nodes of all of it.
+MAX_ITEMS, MAX_DEPTH, MAX_EXAMPLE = 8, 20, 1_000
+_KINDS: dict[type, str] = {str: "a string", list: "a list", dict: "an object", int: "a number"}
 _SENTENCES = (
     "This is the CostRouter sandbox, so no provider was called and the words are canned.",
     "The tokens are counted for real, and the charge is exact to the nano-dollar.",
@@ -94,7 +98,9 @@ def answer(body: object) -> Answer:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(item, dict) for item in messages):
         raise BadRequest("'messages' must be a list of at least one message.", param="messages")
-    tools = [tool for tool in body.get("tools") or [] if isinstance(tool, dict)]
+    tools = body.get("tools") or []
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise BadRequest("'tools' must be a list of tools.", param="tools")
     options = body.get("stream_options") or {}
     limit = _whole(body, "max_completion_tokens", MAX_OUTPUT) or _whole(body, "max_tokens", MAX_OUTPUT) or MAX_OUTPUT
     choices = []
@@ -149,7 +155,7 @@ def _choice(
     said = next((_content(item)[0] for item in reversed(messages) if item.get("role") == "user"), "")
     if name := _tool_to_call(body.get("tool_choice"), messages, tools, said):
         function = next(tool["function"] for tool in tools if _tool_name(tool) == name)
-        arguments = example(function.get("parameters") or {}, said, function.get("parameters") or {})
+        arguments = Example(function.get("parameters") or {}, said, param="tools").value()
         tokens = tokenize(json.dumps(arguments if isinstance(arguments, dict) else {}, ensure_ascii=False))
         finish, tool_name = "tool_calls", name
     else:
@@ -183,11 +189,15 @@ def _tool_to_call(choice: object, messages: list[dict[str, Any]], tools: list[di
 
 
 def _text(model: SandboxModel, body: Mapping[str, Any], messages: list[dict[str, Any]], said: str, index: int) -> str:
-    wanted = body.get("response_format")
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if kind == "json_schema" and isinstance(wanted, dict) and isinstance(wanted.get("json_schema"), dict):
+    wanted = body.get("response_format") or {}
+    if not isinstance(wanted, dict):
+        raise BadRequest("'response_format' must be an object.", param="response_format")
+    kind = wanted.get("type")
+    if kind == "json_schema":
+        if not isinstance(wanted.get("json_schema"), dict):
+            raise BadRequest("'response_format' lacks its 'json_schema'.", param="response_format")
         schema = wanted["json_schema"].get("schema") or {}
-        return json.dumps(example(schema, said, schema), ensure_ascii=False)
+        return json.dumps(Example(schema, said, param="response_format").value(), ensure_ascii=False)
     if kind == "json_object":
         return json.dumps({"answer": said}, ensure_ascii=False)
     if messages[-1].get("role") == "tool":
@@ -207,29 +217,84 @@ def _stopped(text: str, stop: object) -> str:
     return text[: min(at for at in found if at >= 0)] if any(at >= 0 for at in found) else text
 
 
-def example(schema: Any, said: str, root: Any, depth: int = 0) -> Any:
-    """A value that fits a JSON schema of the plain kind: types, enums, defaults, objects, arrays, local references."""
-    if not isinstance(schema, dict) or depth > 20:
-        return None
-    if str(schema.get("$ref", "")).startswith("#/"):
-        target = root
-        for step in schema["$ref"][2:].split("/"):
-            target = target.get(step, {}) if isinstance(target, dict) else {}
-        return example(target, said, root, depth + 1)
-    for key in ("const", "default"):
-        if key in schema:
-            return schema[key]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    for key in ("anyOf", "oneOf", "allOf"):
-        if schema.get(key):
-            return example(schema[key][0], said, root, depth + 1)
-    kind = schema.get("type")
-    kind = kind[0] if isinstance(kind, list) and kind else kind
-    if kind == "array":
-        return [example(schema.get("items"), said, root, depth + 1)] * max(1, int(schema.get("minItems", 1)))
-    if kind == "object" or "properties" in schema:
-        properties = schema.get("properties") or {}
-        return {name: example(inner, said, root, depth + 1) for name, inner in properties.items()}
-    simple = {"integer": int(schema.get("minimum", 1)), "number": float(schema.get("minimum", 1.5)), "boolean": True}
-    return simple.get(str(kind), said.strip() or "sandbox") if kind != "null" else None
+class Example:
+    """A value that fits a JSON schema of the plain kind: types, enums, defaults, objects, arrays, local references.
+
+    `param` is the field that the schema came in. However it refers to itself, the value stays small: what is nested too
+    deeply, or comes after MAX_EXAMPLE nodes, is null.
+    """
+
+    def __init__(self, root: object, said: str, *, param: str) -> None:
+        self.root, self.param = root, param
+        self.said = said.strip()[:1_000] or "sandbox"
+        self.nodes = 0
+
+    def value(self) -> Any:
+        """The value. Raises BadRequest for what is no JSON schema."""
+        return self._of(self.root, 0)
+
+    def _of(self, schema: object, depth: int) -> Any:
+        if schema is None or isinstance(schema, bool):
+            return None  # anything goes
+        if not isinstance(schema, dict):
+            raise self._wrong("a schema", "an object")
+        self.nodes += 1
+        if depth > MAX_DEPTH or self.nodes > MAX_EXAMPLE:
+            return None
+        if reference := self._given(schema, "$ref", str):
+            return self._of(self._target(reference), depth + 1)
+        for key in ("const", "default"):
+            if key in schema:
+                return self._constant(schema[key])
+        if choices := self._given(schema, "enum", list):
+            return self._constant(choices[0])
+        for key in ("anyOf", "oneOf", "allOf"):
+            if choices := self._given(schema, key, list):
+                return self._of(choices[0], depth + 1)
+        return self._of_type(schema, depth)
+
+    def _of_type(self, schema: dict[str, Any], depth: int) -> Any:
+        kind = schema.get("type")
+        kind = kind[0] if isinstance(kind, list) and kind else kind
+        if kind is not None and not isinstance(kind, str):
+            raise self._wrong("'type'", "a string or a list of strings")
+        least = self._given(schema, "minimum", int, float)
+        if kind == "array":
+            length = self._given(schema, "minItems", int)
+            return [self._of(schema.get("items"), depth + 1) for _ in range(min(max(1, length or 1), MAX_ITEMS))]
+        if kind == "object" or "properties" in schema:
+            properties = self._given(schema, "properties", dict) or {}
+            return {name: self._of(inner, depth + 1) for name, inner in properties.items()}
+        simple = {
+            "boolean": True,
+            "null": None,
+            "integer": 1 if least is None else math.ceil(least),
+            "number": 1.5 if least is None else least,
+        }
+        return simple.get(kind or "", self.said)
+
+    def _constant(self, value: object) -> Any:
+        """A value that the schema itself names, which may be long and named often: it counts by its length."""
+        self.nodes += len(json.dumps(value)) // 100
+        return value if self.nodes <= MAX_EXAMPLE else None
+
+    def _target(self, reference: str) -> object:
+        if reference != "#" and not reference.startswith("#/"):
+            raise self._wrong(f"the reference '{reference[:100]}'", "a local one")
+        self.nodes += len(reference) // 100
+        target = self.root
+        for step in reference.split("/")[1:]:
+            if not isinstance(target, dict) or step not in target:
+                raise self._wrong(f"the reference '{reference[:100]}'", "to something")
+            target = target[step]
+        return target
+
+    def _given(self, schema: dict[str, Any], key: str, *kinds: type) -> Any:
+        """What a schema says of `key`, None where nothing. Raises BadRequest where that is of another kind."""
+        value = schema.get(key)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise self._wrong(f"'{key}'", _KINDS[kinds[0]])
+        return value
+
+    def _wrong(self, what: str, wanted: str) -> BadRequest:
+        return BadRequest(f"Invalid schema in '{self.param}': {what} must be {wanted}.", param=self.param)

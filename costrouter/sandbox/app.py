@@ -32,9 +32,14 @@ async def _dispatch(method: str, path: str, receive: Receive, send: Send) -> Non
     if path == "/v1/chat/completions" and method == "POST":
         try:
             body = json.loads(await _body(receive))
+            json.dumps(body, ensure_ascii=False, allow_nan=False).encode()  # half a character, or no number
         except (ValueError, RecursionError):
             raise BadRequest("We could not parse the JSON body of your request.") from None
-        await _complete(answer(body), receive, send)
+        try:
+            found = answer(body)
+        except RecursionError:
+            raise BadRequest("The body is nested too deeply.") from None
+        await _complete(found, receive, send)
     elif path == "/v1/models" and method == "GET":
         await _json(send, 200, {"object": "list", "data": [_model(name) for name in MODELS]})
     elif path.removeprefix("/v1/models/") in MODELS and method == "GET":
