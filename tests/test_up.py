@@ -7,13 +7,10 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from openai import OpenAI
@@ -23,91 +20,8 @@ from costrouter import programs
 from costrouter.bootstrap import Upstream, bootstrap, sandbox_upstream
 from costrouter.env import load
 from costrouter.supervisor import is_ready
+from tests.installation import DEADLINE, Installation, until
 from tests.servers import free_port
-
-ROOT = Path(__file__).resolve().parent.parent
-DEADLINE = 60.0
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + DEADLINE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return found
-
-
-def servers() -> dict[str, str]:
-    """A database of our own on the PostgreSQL that the tests run on, and a corner of their Redis; else nothing."""
-    url, redis = os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", "")
-    if not url.startswith("postgres"):
-        return {}
-    name = f"up_{os.getpid()}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return {"DATABASE_URL": f"{url.rpartition('/')[0]}/{name}", "REDIS_URL": f"{redis.rpartition('/')[0]}/7"}
-
-
-class Installation:
-    """A folder and a database of its own, with everything `make setup` makes; and `up` on a free port.
-
-    SQLite and files, or the PostgreSQL and the Redis that the tests run on.
-    """
-
-    def __init__(self, var_dir: Path) -> None:
-        self.var_dir = var_dir
-        self.port = free_port()
-        self.environment = {"PATH": os.environ["PATH"], "VAR_DIR": str(var_dir), "DRAIN_SECONDS": "5", **servers()}
-        self.process: subprocess.Popen[str] | None = None
-        self.said = var_dir.parent / "said"
-
-    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), *arguments],
-            cwd=self.var_dir.parent,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=check,
-        )
-
-    def up(self) -> None:
-        with self.said.open("w") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), "up", "--port", str(self.port)],
-                cwd=self.var_dir.parent,
-                env=self.environment,
-                stdout=said,
-                stderr=said,
-                text=True,
-                start_new_session=True,
-            )
-        until(lambda: "Ctrl-C stops it." in self.said.read_text() or (self.process and self.process.poll() is not None))
-
-    def processes(self, *words: str) -> list[int]:
-        """The processes that were started with this folder in their environment and have these words on their line."""
-        found = []
-        mark = f"VAR_DIR={self.var_dir}".encode()
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                environment = (folder / "environ").read_bytes().split(b"\0")
-                line = (folder / "cmdline").read_bytes().decode().split("\0")
-            except OSError:
-                continue
-            if mark in environment and any(line) and all(word in line for word in words):
-                found.append(int(folder.name))
-        return sorted(found)
-
-    def reconcile(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.manage("reconcile", "--json").stdout)
-        return found
-
-    def stop(self) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
