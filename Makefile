@@ -14,7 +14,8 @@ PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --no-dep
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "CostRouter needs Python 3.11 or later.")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment. On Debian: apt-get install python3-venv" >&2; exit 1; }
 
 # Stamps: what is installed is not installed again until its lock file changes.
 $(VENV)/installed: requirements.txt | $(PY)

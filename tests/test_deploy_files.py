@@ -127,3 +127,19 @@ def test_ci_runs_the_same_tests() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert script.read_text().rstrip().endswith("exec make test")
+
+
+def test_make_says_the_same_again_where_no_virtual_environment_can_be_made(tmp_path: Path) -> None:
+    """Without Debian's python3-venv, `python -m venv` fails late and leaves the interpreter behind."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$2" = venv ] || exit 0\nmkdir -p "$3/bin" && touch "$3/bin/python"\nexit 1\n')
+    python.chmod(0o755)
+    command = ["make", "-f", str(ROOT / "Makefile"), f"PYTHON={python}", ".venv/bin/python"]
+    for _ in range(2):
+        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert found.returncode == 2
+        assert found.stdout == ""
+        assert found.stderr.startswith(
+            f"{python} cannot make a virtual environment. On Debian: apt-get install python3-venv"
+        )
+        assert [path.name for path in tmp_path.iterdir()] == ["python"]
