@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import IO
 
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+
+from costrouter.secretfile import make_var_dir
 
 
 def is_migrated() -> bool:
@@ -17,6 +20,8 @@ def is_migrated() -> bool:
 
 def migrate(*, out: IO[str]) -> None:
     """Apply what has not been applied; say so on `out`. Two machines at once wait for each other on PostgreSQL."""
+    if connection.vendor == "sqlite":
+        make_var_dir(settings.VAR_DIR)
     if is_migrated():
         return
     out.write("Migrating the database …\n")

@@ -9,6 +9,7 @@ import base64
 import fcntl
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,8 +26,15 @@ HEADER = "# Generated once. Without KEY_HASH_SECRET no API key works; without FI
 
 
 def make_var_dir(var_dir: Path) -> None:
-    """The folder of the embedded default, for its owner alone: it holds the database and secrets."""
+    """The folder of the embedded default, for its owner alone: it holds the database and secrets.
+
+    One that is there already is made so too if it is ours, unless it is made for sharing, as /tmp is.
+    """
     var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = var_dir.stat()
+    ours = found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX and var_dir != var_dir.parent
+    if ours and found.st_mode & 0o077:
+        var_dir.chmod(0o700)
 
 
 def write_private(path: Path, text: str) -> None:

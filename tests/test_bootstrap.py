@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from io import StringIO
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from accounts.models import ApiKey, Organization, User
 from accounts.selectors import key_by_digest
@@ -23,6 +24,7 @@ from channels_app.models import CatalogueModel, Channel
 from costrouter import bootstrap as bootstrapping
 from costrouter import secretfile
 from costrouter.bootstrap import CannotBootstrap, bootstrap, sandbox_upstream
+from costrouter.database import migrate
 from costrouter.demo import OPENAI_MODELS, demo, key_file, password_file
 from costrouter.lib import crypto
 
@@ -297,3 +299,29 @@ def test_only_missing_secrets_are_generated(tmp_path: Path) -> None:
     lines = (tmp_path / "secrets.env").read_text().splitlines()
     assert lines[:2] == ["PORT=9000", "SECRET_KEY=mine"]
     assert len(lines) == 3
+
+
+def mode_of_existing(folder: Path, mode: int) -> int:
+    """The permissions of a folder that was there, after it has been made the VAR_DIR."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(mode)
+    secretfile.make_var_dir(folder)
+    return stat.S_IMODE(folder.stat().st_mode)
+
+
+def test_existing_folder_is_tightened_if_it_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mode_of_existing(tmp_path / "var", 0o755) == 0o700
+    assert mode_of_existing(tmp_path / "var", 0o500) == 0o500
+    # What is made for sharing stays shared, and what is somebody else's is not ours to close.
+    assert mode_of_existing(tmp_path / "tmp", 0o1777) == 0o1777
+    monkeypatch.setattr("costrouter.secretfile.os.geteuid", lambda: os.getuid() + 1)
+    assert mode_of_existing(tmp_path / "var", 0o755) == 0o755
+
+
+@pytest.mark.django_db
+def test_database_of_the_embedded_default_is_private(tmp_path: Path, settings: Any) -> None:
+    settings.VAR_DIR = tmp_path / "var"
+    settings.VAR_DIR.mkdir(mode=0o755)
+    migrate(out=StringIO())
+    private = connection.vendor == "sqlite"
+    assert stat.S_IMODE(settings.VAR_DIR.stat().st_mode) == (0o700 if private else 0o755)
