@@ -197,7 +197,10 @@ def _seed_prices(names: Sequence[str]) -> None:
 
 
 def _channel(upstream: Upstream) -> Channel:
-    """The channel of this provider and URL, with these models besides those it has; a new one if there is none."""
+    """The channel of this provider and URL, with these models besides those it has; a new one if there is none.
+
+    It is enabled and in the default group afterwards: the key that bootstrap gives is to reach it.
+    """
     base_url = upstream.base_url.rstrip("/")
     found = Channel.objects.filter(
         provider=upstream.provider, base_url__in=[base_url, base_url + "/"] if base_url else [""]
@@ -212,10 +215,12 @@ def _channel(upstream: Upstream) -> Channel:
             base_url=base_url,
             allow_private_addresses=True,
         )
-        save_channel(channel=channel, credentials=upstream.key or "", groups=[default_group()])
+        save_channel(channel=channel, credentials=upstream.key or "")
+    channel.status = Channel.Status.ENABLED
+    groups = [*channel.groups.exclude(name=default_group().name), default_group()]
     served = {entry.model: entry.upstream_name for entry in channel.channel_models.select_related("model")}
     wanted = {_model(name): "" for name in upstream.models}
-    return save_channel(channel=channel, credentials=upstream.key, models={**wanted, **served})
+    return save_channel(channel=channel, credentials=upstream.key, groups=groups, models={**wanted, **served})
 
 
 def _channel_name(provider: str, base_url: str) -> str:

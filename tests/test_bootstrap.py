@@ -20,7 +20,9 @@ from accounts.models import ApiKey, Organization, User
 from accounts.selectors import key_by_digest
 from accounts.services import create_user
 from billing.models import LedgerEntry, Price, Wallet
-from channels_app.models import CatalogueModel, Channel
+from channels_app.models import CatalogueModel, Channel, ModelGroup
+from channels_app.services import save_channel, save_group
+from channels_app.snapshot import load
 from costrouter import bootstrap as bootstrapping
 from costrouter import secretfile
 from costrouter.bootstrap import CannotBootstrap, bootstrap, sandbox_upstream
@@ -103,6 +105,22 @@ def test_key_is_replaced_when_given() -> None:
     made = Channel.objects.get()
     assert crypto.decrypt(settings.FIELD_ENCRYPTION_KEYS, made.credentials_encrypted) == "secret-2"
     assert made.served_models.count() == 2
+
+
+@pytest.mark.django_db
+def test_key_reaches_a_channel_that_was_disabled_and_moved_away() -> None:
+    first = run(*channel())
+    made = Channel.objects.get()
+    made.status = Channel.Status.DISABLED
+    save_channel(channel=made, groups=[save_group(group=ModelGroup(name="vip"))])
+    second = run("--upstream-url", URL, "--models", "gamma")
+    (reached,) = load().by_model["gamma"]
+    assert reached.enabled
+    assert reached.groups == {"default", "vip"}
+    assert {key_of(first).group, key_of(second).group} == {"default"}
+    # Asked for again, nothing of that changes.
+    run("--upstream-url", URL, "--models", "delta")
+    assert load().by_model["delta"][0].groups == {"default", "vip"}
 
 
 @pytest.mark.django_db

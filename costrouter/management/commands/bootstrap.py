@@ -30,7 +30,8 @@ class Command(BaseCommand):
     help = (
         "Make what is missing: administrator, organization, channel, models, prices, opening credit. Every call gives "
         "a new API key of the same organization; earlier ones stay valid. With neither --upstream-url nor --provider "
-        "the channel is the built-in sandbox."
+        "the channel is the built-in sandbox. The channel is enabled and in the group `default` afterwards, so that "
+        "the key reaches it, whatever it was before."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
