@@ -126,7 +126,12 @@ def append_price(
 
 @transaction.atomic
 def save_budget(*, budget: Budget) -> Budget:
-    """Save a new or edited budget; the keys it concerns notice within a second. Raises ValidationError."""
+    """Save a new or edited budget; the keys it concerns notice within a second. Its organization stays.
+
+    Raises ValidationError.
+    """
+    if budget.pk and not Budget.objects.filter(pk=budget.pk, organization=budget.organization_id).exists():
+        raise ValidationError({"organization": "A budget stays with its organization: make another one."})
     if budget.limit_nanos < 0:
         raise ValidationError({"limit_nanos": "The limit must not be negative."})
     if budget.api_key is not None and budget.api_key.organization_id != budget.organization_id:
@@ -136,7 +141,7 @@ def save_budget(*, budget: Budget) -> Budget:
     budget.full_clean()
     if budget.pk:
         # Never write back what the writer has moved since this row was loaded.
-        budget.save(update_fields=["organization", "api_key", "user", "limit_nanos", "window"])
+        budget.save(update_fields=["api_key", "user", "limit_nanos", "window"])
     else:
         budget.save()
     _notice_budget(budget)

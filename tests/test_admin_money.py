@@ -14,6 +14,7 @@ from accounts.models import User
 from accounts.services import create_organization
 from billing.admin.record_tables import lines_table
 from billing.models import Budget, LedgerEntry, Price, Wallet
+from billing.services import save_budget
 from tests.admin_cast import Acme, acme, operator, staff
 
 pytestmark = pytest.mark.django_db
@@ -262,6 +263,21 @@ def test_a_budget_is_typed_in_dollars_and_what_is_spent_stays() -> None:
     assert (
         client.get(f"/admin/billing/budget/{budget.pk}/change/").context["adminform"].form["limit_nanos"].value() == "4"
     )
+
+
+def test_a_budget_stays_with_its_organization() -> None:
+    client = operator()
+    cast = acme()
+    other = create_organization(name="Other", owner=cast.alice)
+    budget = save_budget(budget=Budget(organization=cast.organization, limit_nanos=1))
+
+    page = client.get(f"/admin/billing/budget/{budget.pk}/change/")
+    form = {"organization": other.pk, "limit_nanos": "4", "window": "day"}
+    client.post(f"/admin/billing/budget/{budget.pk}/change/", form)
+
+    assert "organization" not in page.context["adminform"].form.fields
+    budget.refresh_from_db()
+    assert (budget.organization, budget.limit_nanos) == (cast.organization, 4_000_000_000)
 
 
 def test_a_budget_of_a_strangers_key_is_a_form_error() -> None:

@@ -210,3 +210,16 @@ def test_saving_and_deleting_a_budget_is_noticed(wallet: Wallet):
     assert current_version() == version + 3
     changes = ConfigChange.objects.filter(number__gt=version).values_list("kind", "object_id")
     assert set(changes) == {("organization", str(wallet.pk))}
+
+
+def test_a_budget_stays_with_its_organization(wallet: Wallet):
+    """Its keys would have to notice that it is gone, and what it counts was spent by them."""
+    budget = save_budget(budget=Budget(organization=wallet.organization, limit_nanos=5))
+    budget.organization = create_user(email="alice@example.com").organizations.get()
+    version = current_version()
+
+    with pytest.raises(ValidationError, match="stays with its organization"):
+        save_budget(budget=budget)
+
+    assert Budget.objects.get().organization_id == wallet.pk
+    assert current_version() == version

@@ -57,6 +57,9 @@ class BudgetAdmin(ServiceAdmin):
     add_fieldsets = (fieldsets[0],)
     ordering = ("organization__name", "id")
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Budget | None = None) -> Any:
+        return self.readonly_fields if obj is None else ("organization", *self.readonly_fields)
+
     def get_form(self, request: HttpRequest, obj: Budget | None = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
         if "api_key" in form.base_fields:
