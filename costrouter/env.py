@@ -73,6 +73,7 @@ VARIABLES = (
     Variable("MAX_BODY_BYTES", "int", 32 * 1024 * 1024, "The largest request body, in bytes, after decompression."),
     Variable("ADMIN_EMAIL", "str", "admin@costrouter.local", "The e-mail of the administrator that bootstrap makes."),
     Variable("VAR_DIR", "str", "var", "Folder of the embedded default: database, broker, secrets."),
+    Variable("SANDBOX_URL", "str", "", "Where the sandbox answers. Set by `manage.py up` for the processes it starts."),
     Variable("LOG_LEVEL", "str", "INFO", f"The least severe log line that is written: {', '.join(LOG_LEVELS)}."),
 )
 
