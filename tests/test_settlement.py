@@ -7,9 +7,11 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 
 from billing import settlement
+from billing.management.commands.rebuild_totals import Command as RebuildCommand
 from billing.management.commands.settle import Command
 from billing.models import DayTotal, Hold, LedgerEntry, UsageRecord, Wallet
-from billing.settlement import settle, sum_by_day
+from billing.settlement import rebuild_totals, settle, sum_by_day
+from costrouter.lib.units import UNITS
 from tests.money import Bank, another_connection, bank_fixture, execute, in_threads  # noqa: F401
 
 
@@ -244,3 +246,89 @@ def test_the_command_settles(bank: Bank, capsys: pytest.CaptureFixture[str]):
 
     assert capsys.readouterr().out == "settled 1\n"
     assert Wallet.objects.get(pk=bank.acme).balance_nanos == 90
+
+
+COUNTED = ("requests", "failures", "cost_nanos", "upstream_cost_nanos", *UNITS)
+
+
+def test_totals_are_made_anew_from_what_was_settled(bank: Bank):
+    from billing.sweep import sweep
+
+    bank.credit(10_000)
+    later = bank.batch.dialect.timestamp(datetime(2026, 5, 15, tzinfo=UTC))
+    tried = [{"channel": 4, "outcome": "400"}]
+    bank.spend("r1", 30, units={"input": 5, "output": 2}, upstream_cost_nanos=9, channel_id=4)
+    bank.spend("r2", 40, units={"input": 1}, created_at=later, model="other", api_key_id=None)
+    for request, held, fields in (
+        ("r3", 20, {"status": "refused"}),
+        ("r4", 20, {"status": "upstream_error", "units": {"output": 3}}),
+        ("r5", 0, {"status": "refused", "attempts": tried}),  # free, and refused by the upstream
+        ("r6", 0, {"status": "ok"}),
+    ):
+        bank.run(bank.hold(request, held))
+        bank.run(bank.capture(request, 0, held, **fields))
+    # Refused before it was held; given up before it was sent, with and without a hold; swept: none of them counts.
+    bank.run(bank.refusal("r7"))
+    bank.run(bank.hold("r8", 50))
+    bank.run(bank.capture("r8", 0, None, status="cancelled"), bank.capture("r9", 0, None, status="cancelled"))
+    bank.run(bank.hold("r10", 50))
+    bank.expire_lease()
+    sweep()
+    settle()
+    # Captured, but not settled yet.
+    bank.spend("r11", 60)
+    before = day_totals(*COUNTED)
+    assert [row[:6] for row in before] == [
+        (date(2026, 5, 14), bank.acme, "m", 1, 0, 4),
+        (date(2026, 5, 14), bank.acme, "m", 1, 4, 1),
+        (date(2026, 5, 15), bank.acme, "other", 0, 0, 1),
+    ]
+
+    assert rebuild_totals() == 3
+    assert day_totals(*COUNTED) == before
+    DayTotal.objects.update(requests=77, cost_nanos=1)
+    DayTotal.objects.filter(model="other").delete()
+    DayTotal.objects.create(day=date(2026, 1, 1), organization_id=bank.acme, model="never", requests=1)
+    rebuild_totals()
+    assert day_totals(*COUNTED) == before
+
+    settle()
+    assert sum(DayTotal.objects.values_list("requests", flat=True)) == 7
+    after = day_totals(*COUNTED)
+    rebuild_totals()
+    assert day_totals(*COUNTED) == after
+    assert bank.breaches() == []
+
+
+def test_totals_made_anew_while_settlements_run_miss_nothing(bank: Bank, monkeypatch: pytest.MonkeyPatch):
+    bank.credit(100_000)
+    bank.run(*[bank.hold(f"r{n:03}", n) for n in range(120)])
+    bank.run(*[bank.capture(f"r{n:03}", n, n, model=f"m{n % 3}") for n in range(120)])
+    monkeypatch.setattr(settlement, "LIMIT", {"postgresql": 7, "sqlite": 7})
+
+    def settle_until_empty():
+        while Hold.objects.filter(captured=True).exists():
+            settle()
+
+    def rebuild_until_empty():
+        while Hold.objects.filter(captured=True).exists():
+            rebuild_totals()
+
+    in_threads(settle_until_empty, rebuild_until_empty, settle_until_empty, rebuild_until_empty)
+
+    found = day_totals("requests", "cost_nanos")
+    assert [row[2:] for row in found] == [(f"m{first}", 1, 0, 40, sum(range(first, 120, 3))) for first in range(3)]
+    rebuild_totals()
+    assert day_totals("requests", "cost_nanos") == found
+
+
+def test_the_command_makes_totals_anew(bank: Bank, capsys: pytest.CaptureFixture[str]):
+    bank.credit(100)
+    bank.spend("r1", 10)
+    settle()
+    DayTotal.objects.all().delete()
+
+    RebuildCommand().handle()
+
+    assert capsys.readouterr().out == "rebuilt 1\n"
+    assert day_totals("cost_nanos") == [(date(2026, 5, 14), bank.acme, "m", 1, 0, 10)]
