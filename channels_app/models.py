@@ -114,7 +114,7 @@ class Channel(models.Model):
     connect_timeout = _seconds(10, "Seconds to connect.")
     first_byte_timeout = _seconds(120, "Seconds until a stream's first event; after that another channel is tried.")
     answer_timeout = _seconds(600, "Seconds until the whole of an answer that is not streamed.")
-    idle_timeout = _seconds(300, "Seconds a stream may be silent before it counts as cut.")
+    idle_timeout = _seconds(300, "Seconds a stream may be silent, or its client not read, before it is cut.")
     cost_multiplier = models.DecimalField(
         max_digits=8,
         decimal_places=4,

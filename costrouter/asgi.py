@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
+# Forms of the admin are small; API requests go to the relay, whose limit is MAX_BODY_BYTES.
+MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 
 class Application:
@@ -41,8 +43,10 @@ class Application:
                 await handle(scope, receive, send, self.runtime)
             elif scope["method"] == "HEAD" and path == "/":
                 await _empty(send, 200)  # coding agents probe it before they start
+            elif _declared_length(scope) > MAX_PAGE_BYTES:
+                await _empty(send, 413)
             else:
-                await django_application(scope, receive, send)
+                await django_application(scope, _bounded(receive), send)
         elif kind == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -75,6 +79,24 @@ class Application:
         """Begin to shut down: `/readyz` fails at once, open requests may go on for DRAIN_SECONDS. Idempotent."""
         if self.runtime is not None and self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self.runtime.drain(settings.DRAIN_SECONDS))
+
+
+def _declared_length(scope: Scope) -> int:
+    value = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(value) if value.isdigit() else 0
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Django writes a whole body to disk before any view may refuse it: one that goes on too long ends here."""
+    received = 0
+
+    async def bounded() -> Any:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if received > MAX_PAGE_BYTES else message
+
+    return bounded
 
 
 async def _empty(send: Send, status: int) -> None:

@@ -89,8 +89,9 @@ if _database["ENGINE"].endswith("sqlite3"):
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
 else:
-    _database.setdefault("CONN_MAX_AGE", 60)
-    _database["CONN_HEALTH_CHECKS"] = True
+    # Not kept: each page runs in a thread of its own under ASGI, and would leave its connection behind. The relay's
+    # writer and poller hold theirs themselves.
+    _database["CONN_MAX_AGE"] = 0
     # A network that swallows packets is noticed in seconds, not when the kernel gives up.
     _database["OPTIONS"] = {"connect_timeout": 5, "tcp_user_timeout": 10_000, **_database.get("OPTIONS", {})}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

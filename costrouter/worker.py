@@ -10,10 +10,36 @@ from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
 from costrouter.env import load
+
+# Request line and headers together. httptools itself knows no limit, and joins fragments in quadratic time.
+MAX_HEAD_BYTES = 64 * 1024
+
+
+class LimitedHttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, which hangs up on a head that does not end."""
+
+    _head_bytes: int | None = 0
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes is not None:
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.transport.close()
+                return
+            self._head_bytes += len(data)
+        super().data_received(data)
 
 
 class DrainingServer(Server):
@@ -39,7 +65,7 @@ class RelayWorker(UvicornWorker):
 
     CONFIG_KWARGS = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": LimitedHttpProtocol,
         "lifespan": "on",
         # Whose X-Forwarded-For counts is ours to decide (TRUSTED_PROXIES): uvicorn would believe loopback.
         "proxy_headers": False,

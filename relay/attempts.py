@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import aiohttp
+import msgspec
 
 from channels_app.snapshot import ChannelInfo
 from relay import routing
 from relay.context import Context
-from relay.errors import RelayError
+from relay.errors import RelayError, openai_error
 from relay.protocols import openai_chat
 from relay.providers import PROVIDERS, Fault
 from relay.upstream import (
@@ -68,7 +69,9 @@ async def try_channels(ctx: Context, attempt: Callable[[ChannelInfo], Awaitable[
     raise verdict(failures)
 
 
-async def send(ctx: Context, upstreams: Upstreams, channel: ChannelInfo, *, silence: float) -> aiohttp.ClientResponse:
+async def send(
+    ctx: Context, upstreams: Upstreams, channel: ChannelInfo, *, silence: float | None
+) -> aiohttp.ClientResponse:
     """Send the request to a channel; its answer's head, of status 2xx. Raises UpstreamFailure or ClientFault."""
     assert ctx.chat is not None
     provider = PROVIDERS[channel.provider]
@@ -101,9 +104,24 @@ async def _raise_error(response: aiohttp.ClientResponse, fault: Callable[[int, b
         close(response, whole=whole)
     # Whatever it says, an answer that echoes the credentials never passes through.
     if whole and fault(status, body) is Fault.CLIENT and not (secret and secret in body):
-        kept = [(b"content-type", response.headers.get("content-type", "application/json").encode("ascii", "ignore"))]
-        raise ClientFault(status, body, kept + returned_headers(response))
+        kind = response.headers.get("content-type", "")
+        if not _is_object(body):
+            body, kind = _in_dialect(status), ""
+        content_type = kind.encode("ascii", "ignore") if "json" in kind.lower() else b"application/json"
+        raise ClientFault(status, body, [(b"content-type", content_type), *returned_headers(response)])
     raise UpstreamFailure(f"status {status}", status=status)
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(body), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def _in_dialect(status: int) -> bytes:
+    """An error in the client's dialect, where the upstream (or a proxy before it) answered with a page or a text."""
+    return openai_error(RelayError("refused_by_upstream", f"The upstream refused this request with status {status}."))
 
 
 def verdict(failures: list[UpstreamFailure]) -> RelayError:

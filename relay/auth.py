@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 Kind = ConfigChange.Kind
 MAX_KEYS, MAX_UNKNOWN = 50_000, 10_000
 UNKNOWN_SECONDS = 10.0
-MAX_KEY_LENGTH = 256
+_KEY = re.compile(r"sk-[A-Za-z0-9]{48}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ async def identify(key: str | None, cache: KeyCache) -> Caller:
             "invalid_api_key",
             "You didn't provide an API key. Send it in an Authorization header: Authorization: Bearer YOUR_KEY.",
         )
-    if len(key) > MAX_KEY_LENGTH:
+    if not _KEY.fullmatch(key):
         raise RelayError("invalid_api_key", "Incorrect API key provided.")
     digest = crypto.key_digest(settings.KEY_HASH_SECRET, key)
     found = cache.get(digest)

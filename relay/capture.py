@@ -134,7 +134,8 @@ class Refusals:
         ctx.finished = True
         status = CANCELLED if error.code == "client_gone" else REFUSED
         key = ctx.caller.key
-        if self._over(key.id):
+        # While the database is away records would pile up in memory.
+        if self._over(key.id) or not self._writer.healthy:
             self._writer.tally(api_key_id=key.id, organization_id=key.organization_id, error_code=error.code)
             return
         self._writer.record(_record(ctx, self._writer, status=status, http_status=error.status, error_code=error.code))

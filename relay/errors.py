@@ -41,6 +41,7 @@ ERRORS: dict[str, ErrorKind] = {
     "method_not_allowed": ErrorKind(405, _INVALID),
     "body_too_large": ErrorKind(413, _INVALID),
     "client_gone": ErrorKind(499, _INVALID),
+    "refused_by_upstream": ErrorKind(400, _INVALID),
     "upstream_rate_limited": ErrorKind(429, "rate_limit_error"),
     "internal_error": ErrorKind(500, "server_error"),
     "upstream_error": ErrorKind(502, "upstream_error"),

@@ -1,4 +1,4 @@
-"""One request, step by step: authenticate → limit → hold → route → forward → capture.
+"""One request, step by step: authenticate → read → route and price → hold → forward → capture.
 
 Each handler takes the context of a request and sends its answer; failures are RelayError, which `relay.asgi` answers.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import msgspec
 from django.conf import settings
@@ -22,6 +23,7 @@ from relay.context import Context
 from relay.errors import ERRORS, RelayError
 from relay.plain import PlainExchange
 from relay.protocols import openai_chat
+from relay.providers import PROVIDERS
 from relay.quote import Quote, counted_bound, quote, text_bound
 from relay.reply import Reply, send_reply
 from relay.runtime import Runtime
@@ -33,6 +35,8 @@ from relay.tasks import done_within, spawn
 THREAD_BYTES = 512 * 1024
 # A hold that takes longer than this is worth watching whether the client still waits.
 WATCH_SECONDS = 0.05
+# Texts up to this size are counted before they are refused, if only to say what they would cost.
+COUNT_ALWAYS = 64 * 1024
 _DISCONNECT = "http.disconnect"
 
 
@@ -145,6 +149,8 @@ def price(ctx: Context, runtime: Runtime) -> None:
         raise RelayError(
             "unpriced_feature", f"service_tier {tier} has no price here for {ctx.model}.", param="service_tier"
         )
+    if tier != Price.STANDARD:
+        _keep_channels_of_tier(ctx, tier)
     ctx.rates = snapshot.rates(ctx.price, ctx.route.group.rate)
     for feature in ctx.chat.features:
         if feature.tier is None and (feature.unit is None or feature.unit not in ctx.rates.explicit):
@@ -157,6 +163,17 @@ def price(ctx: Context, runtime: Runtime) -> None:
             ctx.extra["searches"] = ctx.chat.choices
 
 
+def _keep_channels_of_tier(ctx: Context, tier: str) -> None:
+    """A tier's price holds only where the upstream honours the tier: elsewhere it would answer at its full price."""
+    assert ctx.route is not None
+    channels = tuple(channel for channel in ctx.route.channels if tier in PROVIDERS[channel.provider].tiers)
+    if not channels:
+        raise RelayError(
+            "unpriced_feature", f"No channel of {ctx.model} has the service_tier {tier}.", param="service_tier"
+        )
+    ctx.route = replace(ctx.route, channels=channels)
+
+
 async def hold(ctx: Context, runtime: Runtime) -> None:
     """Hold what the request may cost. Raises RelayError: too little money, or no database."""
     chat, route, rates = ctx.chat, ctx.route, ctx.rates
@@ -164,7 +181,10 @@ async def hold(ctx: Context, runtime: Runtime) -> None:
     quoted = quote(chat, route.model, rates, text_tokens=text_bound(chat), extra=ctx.extra)
     outcome = await _ask(ctx, runtime, quoted)
     if isinstance(outcome, Refused):
-        # Bytes are a generous bound. Before refusing, count tokens.
+        # Bytes are a generous bound. Before refusing, count tokens; not of a long text that no count could help.
+        least = quote(chat, route.model, rates, text_tokens=0, extra=ctx.extra).minimum
+        if chat.text_bytes > COUNT_ALWAYS and least > outcome.available:
+            raise _too_little(outcome, quoted)
         counted = await asyncio.get_running_loop().run_in_executor(None, tokens.count, chat.texts)
         closer = quote(
             chat, route.model, rates, text_tokens=min(text_bound(chat), counted_bound(counted)), extra=ctx.extra

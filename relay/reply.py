@@ -53,7 +53,7 @@ def preflight_headers(headers: dict[bytes, bytes]) -> list[Header]:
 async def begin(ctx: Context, status: int, headers: list[Header]) -> None:
     """Send the head of an answer."""
     ctx.response_started = True
-    own: list[Header] = [(b"x-request-id", ctx.request_id.encode())]
+    own: list[Header] = [(b"x-request-id", ctx.request_id.encode()), (b"x-content-type-options", b"nosniff")]
     if ctx.cap is not None:
         own.append((b"x-costrouter-max-output", b"%d" % ctx.cap))
     await ctx.send(

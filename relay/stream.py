@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -47,6 +48,9 @@ class StreamExchange:
         self._response: aiohttp.ClientResponse | None = None
         self._next: Callable[[], Awaitable[bytes]] | None = None
         self._reader = self._new_reader()
+        # Since when we wait for the upstream, or for a client that does not read.
+        self._waiting, self._sending, self._silent = math.inf, math.inf, False
+        self._timer: asyncio.TimerHandle | None = None
         self.task = spawn(self._run(), name=f"stream {ctx.request_id}")
         runtime.exchanges.add(self)
         self.task.add_done_callback(self._over)
@@ -74,7 +78,24 @@ class StreamExchange:
             self._reading = False
             self.task.cancel()
 
+    def _mind_silence(self) -> None:
+        """A timer: an upstream that is silent for its idle timeout is cut, a client that does not read is gone."""
+        assert self.ctx.channel is not None
+        loop = asyncio.get_running_loop()
+        idle, now = self.ctx.channel.idle_timeout, loop.time()
+        if now - self._sending >= idle:
+            self.gone = True
+            self._interrupt()
+        elif now - self._waiting >= idle:
+            self._silent = True
+            self._interrupt()
+        else:
+            since = min(self._sending, self._waiting, now)
+            self._timer = loop.call_later(since + idle - now, self._mind_silence)
+
     def _over(self, _: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self.runtime.exchanges.discard(self)
         capture.ensure(self.ctx, self.runtime.writer)
 
@@ -129,7 +150,7 @@ class StreamExchange:
         opened = False
         try:
             async with asyncio.timeout(channel.first_byte_timeout):
-                response = await attempts.send(self.ctx, self.runtime.upstreams, channel, silence=channel.idle_timeout)
+                response = await attempts.send(self.ctx, self.runtime.upstreams, channel, silence=None)
                 self._response, self._accepted = response, True
                 read = self._next = response.content.readany
                 out = b""
@@ -169,15 +190,21 @@ class StreamExchange:
         reader = self._reader
         read = self._next
         assert read is not None
+        time_of = asyncio.get_running_loop().time
+        self._mind_silence()
         try:
             while not (reader.done or reader.failed):
+                self._waiting = time_of()
                 chunk = await read()
+                self._waiting = math.inf
                 out = self._read(chunk)
                 if out:
                     await self._send(out)
                 if not chunk:
                     break
         except asyncio.CancelledError:
+            if self._silent and not (self.gone or self._cut):
+                raise UpstreamFailure("timeout", timeout=True) from None
             raise
         except Exception as error:
             raise attempts.as_failure(error) from error
@@ -190,7 +217,9 @@ class StreamExchange:
 
     async def _send(self, body: bytes, *, last: bool = False) -> None:
         if (body or last) and not self.gone:
+            self._sending = asyncio.get_running_loop().time()
             await self.ctx.send({"type": "http.response.body", "body": body, "more_body": not last})
+            self._sending = math.inf
 
     async def _conclude(self, failure: UpstreamFailure | None, *, interrupted: bool) -> None:
         """One capture, then the end of the stream."""

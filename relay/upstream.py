@@ -83,7 +83,7 @@ class Upstreams:
         self._public = _session(_GuardedResolver(), context)
         self._private = _session(None, context)
         self._prepared: dict[tuple[int, str], _Prepared] = {}
-        self._timeouts: dict[tuple[float, float], aiohttp.ClientTimeout] = {}
+        self._timeouts: dict[tuple[float, float | None], aiohttp.ClientTimeout] = {}
 
     async def close(self) -> None:
         """Close every connection."""
@@ -91,12 +91,12 @@ class Upstreams:
         await self._private.close()
 
     async def send(
-        self, channel: ChannelInfo, *, dialect: str, body: bytes, headers: list[tuple[str, str]], silence: float
+        self, channel: ChannelInfo, *, dialect: str, body: bytes, headers: list[tuple[str, str]], silence: float | None
     ) -> aiohttp.ClientResponse:
         """POST a body to a channel; the answer's head, its body still to be read. Raises UpstreamFailure.
 
-        Bounded by the channel's connect timeout, and by `silence` seconds without a byte; the first-byte timeout is
-        the caller's, who knows what counts as one.
+        Bounded by the channel's connect timeout, and by `silence` seconds without a byte (None: the caller minds).
+        The first-byte timeout is the caller's, who knows what counts as one.
         """
         prepared = self._prepare(channel, dialect)
         sent = prepared.headers
@@ -134,7 +134,7 @@ class Upstreams:
         prepared = self._prepared[channel.id, dialect] = _Prepared(channel, url, headers)
         return prepared
 
-    def _timeout(self, connect: float, silence: float) -> aiohttp.ClientTimeout:
+    def _timeout(self, connect: float, silence: float | None) -> aiohttp.ClientTimeout:
         found = self._timeouts.get((connect, silence))
         if found is None:
             found = self._timeouts[connect, silence] = aiohttp.ClientTimeout(

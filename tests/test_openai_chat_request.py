@@ -284,3 +284,38 @@ def test_any_bytes_are_refused_with_a_400(body):
     with pytest.raises(RelayError) as refused:
         parse(body)
     assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("tools", [5, "x", {"type": "web_search"}])
+def test_tools_must_be_a_list(tools):
+    assert refusal(tools=tools) == ("invalid_request", "tools")
+
+
+@pytest.mark.parametrize("modalities", ["audio", {"a": 1}, [["audio"]], [1]])
+def test_modalities_must_be_a_list_of_strings(modalities):
+    assert refusal(modalities=modalities) == ("invalid_request", "modalities")
+
+
+def test_a_role_of_ones_own_and_unheard_of_text_count_as_input():
+    plain = read().text_bytes
+    assert read(messages=[{"role": "x" * 100, "content": "hello"}]).text_bytes == plain + 100
+    assert read(documents=["y" * 100]).text_bytes == plain + 104
+    assert read(temperature=0.123456, user="z" * 100).text_bytes == plain
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": None, "uuid": "somebody-elses"},
+        {"type": "video_url", "video_url": {"url": "file:///etc/passwd"}},
+        {"type": "audio_url", "audio_url": {"url": "gs://bucket/x"}},
+    ],
+)
+def test_media_are_named_by_nothing_but_their_data_or_an_address(part):
+    code, param = refusal(messages=[{"role": "user", "content": [part]}])
+    assert code in ("stored_state", "invalid_request")
+    assert param == "messages"
+
+
+def test_stored_state_inside_a_providers_extras_is_refused():
+    assert refusal(extra_body={"google": {"cached_content": "cachedContents/1"}})[0] == "stored_state"

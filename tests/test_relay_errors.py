@@ -17,7 +17,7 @@ from billing.models import RefusalTally, UsageRecord
 from billing.services import append_price
 from channels_app.models import ModelGroup
 from channels_app.services import save_channel, save_group
-from tests.doubles import ask
+from tests.doubles import COST, ask
 from tests.refusals import CHAT, error_of, post, refused
 from tests.waiting import eventually
 
@@ -246,7 +246,32 @@ def test_a_database_that_is_gone_is_a_503_for_a_key_that_must_be_looked_up(world
         raise OperationalError("secret of the database")
 
     monkeypatch.setattr("accounts.selectors.key_by_digest", gone)
-    response = post(relay, "sk-never-seen")
+    response = post(relay, "sk-" + "n" * 48)
     assert "secret" not in error_of(response, 503, "unavailable")["message"]
     assert response.headers["retry-after"] == "1"
     eventually(lambda: world.prove()["records"] == 0)
+
+
+def test_a_tier_is_priced_only_where_a_channel_honours_it(world, upstream, relay, client):
+    """A server that ignores the field answers at its full cost: the client must not choose its own discount."""
+    append_price(model_name="double-1", tier="flex", units={"input": "0.5", "output": "1"})
+    world.new_channel(upstream.url)
+    relay.settled_down()
+
+    response = client.post(CHAT, json=ask(service_tier="flex"))
+
+    assert refused(world, upstream, response, 400, "unpriced_feature")
+    world.prove()
+
+
+def test_a_tier_goes_to_the_channels_that_honour_it_at_its_own_price(world, upstream, relay, client):
+    append_price(model_name="double-1", tier="flex", units={"input": "0.5", "output": "1"})
+    world.new_channel(upstream.url, name="ignores", priority=1)
+    world.new_channel(upstream.url, name="honours", provider="openai")
+    relay.settled_down()
+
+    assert client.post(CHAT, json=ask(service_tier="flex")).status_code == 200
+
+    record = world.record()
+    assert (record.channel, record.cost_nanos) == ("honours", COST // 2)
+    world.prove()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -271,3 +273,28 @@ def test_a_stream_whose_charge_cannot_be_committed_in_time_ends_in_an_error(worl
     record = world.record()
     assert (record.status, record.cost_nanos) == ("ok", COST)
     assert world.prove()["charged_nanos"] == COST
+
+
+def test_a_client_that_does_not_read_is_gone_after_the_idle_timeout(world, upstream, relay):
+    """Its hold and its upstream connection must not be pinned for ever; what was delivered is charged."""
+    world.new_channel(upstream.url, idle_timeout=0.3)
+    relay.settled_down()
+    upstream.default = sse_reply([delta("x" * 50_000)] * 400, then="hang")
+
+    with stalled_client(relay, world.secret, ask(stream=True)):
+        record = world.record()
+
+    assert (record.status, record.estimated, record.http_status) == ("cancelled", True, 200)
+    assert 0 < record.cost_nanos <= record.held_nanos
+    world.prove()
+
+
+@contextmanager
+def stalled_client(relay, secret, body):
+    """A client that sends its request and never reads the answer."""
+    content = json.dumps(body).encode()
+    with socket.create_connection(("127.0.0.1", relay.port)) as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {secret}\r\n"
+        raw.sendall(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+        yield

@@ -32,8 +32,18 @@ UNBOUNDED = ("best_of", "n_predict", "num_predict", "max_new_tokens", "max_outpu
 UNPRICED = ("models", "route", "plugins", "provider", "search_parameters")
 # State that is stored upstream, under an account that many tenants share.
 STORED = ("previous_response_id", "conversation", "container", "cached_content", "vector_store_ids")
-# Fields whose whole text the upstream reads as input.
-_READ_AS_INPUT = ("tools", "functions", "response_format", "prediction")
+# Fields that the upstream does not read as input. The text of any other counts as such: tools, schemas, documents, a
+# chat template, what nobody here has heard of.
+_NOT_INPUT = frozenset(
+    {
+        *("model", "messages", "stream", "stream_options", "n", "max_tokens", "max_completion_tokens", "stop", "seed"),
+        *("temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs"),
+        *("top_logprobs", "user", "safety_identifier", "metadata", "service_tier", "store", "modalities", "audio"),
+        *("parallel_tool_calls", "tool_choice", "function_call", "reasoning_effort", "reasoning", "verbosity"),
+        *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "web_search_options", "moderation"),
+    }
+)
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 # Parts that are not text, under the names that servers of this dialect give them.
 _MEDIA = {
     "image_url": "image",
@@ -100,6 +110,7 @@ def _parse(body: bytes) -> ChatRequest:
     for name in (*UNBOUNDED, *UNPRICED, *STORED):
         if _given(fields, name):
             raise _refused_field(name)
+    _refuse_nested(_value(fields, "extra_body"))
     caps = [
         cap
         for cap in (_integer(fields, "max_tokens", 1, MAX_CAP), _integer(fields, "max_completion_tokens", 1, MAX_CAP))
@@ -130,6 +141,15 @@ def _refused_field(name: str) -> RelayError:
     return RelayError(
         "stored_state", f"{name} names state that is stored upstream, which is not available here.", param=name
     )
+
+
+def _refuse_nested(value: Any) -> None:
+    """Refuse stored state that is named inside a provider's own extras: Gemini's OpenAI endpoint takes it there."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in STORED and inner is not None:
+                raise _refused_field(name)
+            _refuse_nested(inner)
 
 
 def _value(fields: Fields, name: str) -> Any:
@@ -172,6 +192,13 @@ def _integer(fields: Fields, name: str, least: int, most: int) -> int | None:
     return value
 
 
+def _list(fields: Fields, name: str) -> list[Any]:
+    value = _value(fields, name)
+    if value is not None and not isinstance(value, list):
+        raise RelayError("invalid_request", f"{name} must be a list.", param=name)
+    return value or []
+
+
 def _include_usage(fields: Fields) -> bool:
     options = _value(fields, "stream_options")
     if options is None:
@@ -187,15 +214,15 @@ def _features(fields: Fields) -> list[Feature]:
     tier = _string(fields, "service_tier")
     if tier not in (None, "auto", "default", "standard"):
         found.append(Feature("service_tier", tier=tier))
-    if _given(fields, "web_search_options") or _value(fields, "enable_search") is True:
+    if _given(fields, "web_search_options") or _value(fields, "enable_search"):
         name = "web_search_options" if _given(fields, "web_search_options") else "enable_search"
         found.append(Feature(name, unit="searches"))
-    modalities = _value(fields, "modalities")
-    for modality in modalities if isinstance(modalities, list) else []:
+    for modality in _list(fields, "modalities"):
+        if not isinstance(modality, str):
+            raise RelayError("invalid_request", "modalities must be a list of strings.", param="modalities")
         if modality != "text":
             found.append(Feature("modalities", unit={"audio": "audio_out", "image": "image_out"}.get(modality)))
-    tools = _value(fields, "tools")
-    for number, tool in enumerate(tools if isinstance(tools, list) else []):
+    for number, tool in enumerate(_list(fields, "tools")):
         kind = tool.get("type") if isinstance(tool, dict) else None
         if kind not in ("function", "custom"):
             found.append(Feature(f"tools[{number}].type"))
@@ -227,12 +254,11 @@ def _read_messages(request: ChatRequest) -> None:
                     f"messages[{number}].audio.id names audio that is stored upstream, which is not available here.",
                     param="messages",
                 )
-            elif name != "role":
+            elif name != "role" or not isinstance(value, str) or value not in _ROLES:
                 _strings(value, texts)
     request.text_bytes = sum(map(utf8_length, texts))
-    for name in _READ_AS_INPUT:
-        if _given(request.fields, name):
-            raw = bytes(request.fields[name])
+    for name, value in request.fields.items():
+        if name not in _NOT_INPUT and (raw := bytes(value))[:1] in (b'"', b"[", b"{"):
             request.text_bytes += len(raw)
             texts.append(raw.decode("utf-8", "replace"))
 
@@ -247,19 +273,21 @@ def _read_part(part: Any, request: ChatRequest, number: int) -> None:
         return
     content = part.get(kind) if isinstance(kind, str) else None
     values = {**part, **content} if isinstance(content, dict) else dict(part)
-    if values.get("file_id"):
+    if values.get("file_id") or (isinstance(kind, str) and kind in _MEDIA and values.get("uuid")):
         raise RelayError(
             "stored_state",
             f"messages[{number}] names a file that is stored upstream, which is not available here; send its data.",
             param="messages",
         )
     medium = _MEDIA.get(kind) if isinstance(kind, str) else None
-    if medium == "image":
+    if medium is not None:
         url = values.get("url") or (content if isinstance(content, str) else "")
         if isinstance(url, str) and url and not url[:8].lower().startswith(("http://", "https://", "data:")):
+            # Some servers would read a file: URL from their own disk.
             raise RelayError(
-                "invalid_request", f"messages[{number}]: an image is a data: or https: URL.", param="messages"
+                "invalid_request", f"messages[{number}]: media is a data: or https: URL.", param="messages"
             )
+    if medium == "image":
         request.media.append(Media("image"))
     elif medium == "audio":
         request.media.append(Media("audio", _length(values.get("data"))))

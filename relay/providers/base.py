@@ -23,7 +23,7 @@ class Provider:
 
     `paths`: endpoint dialect → path under the channel's base URL. `headers`: credentials → authentication headers.
     `output_cap`: the field of a chat request that limits its output tokens. `fault`: status and body → whose fault.
-    `stores`: it keeps conversations unless it is told not to.
+    `stores`: it keeps conversations unless it is told not to. `tiers`: service tiers it honours, beside its standard.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Provider:
     output_cap: str
     fault: Callable[[int, bytes], Fault]
     stores: bool = False
+    tiers: frozenset[str] = frozenset()
 
     def url(self, base_url: str, dialect: str) -> str:
         """Where requests of a dialect go."""

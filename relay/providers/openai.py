@@ -8,4 +8,6 @@ from __future__ import annotations
 from relay.providers.base import Provider
 from relay.providers.openai_compatible import PATHS, bearer, fault
 
-PROVIDER = Provider("openai", PATHS, bearer, "max_completion_tokens", fault, stores=True)
+PROVIDER = Provider(
+    "openai", PATHS, bearer, "max_completion_tokens", fault, stores=True, tiers=frozenset({"flex", "priority"})
+)

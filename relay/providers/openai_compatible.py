@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 from relay.providers.base import Fault, Provider
 
 PATHS = {"openai_chat": "/chat/completions"}
 
 # Statuses that say something about the operator's account, configuration or quota, or the upstream itself.
 _OPERATOR_STATUSES = frozenset({401, 402, 403, 404, 405, 407, 408, 429})
-# A 400 that complains of the credential: Gemini's OpenAI endpoint answers a bad key so.
-_CREDENTIAL_WORDS = (b"api key", b"api_key", b"apikey", b"credential", b"unauthorized", b"authentication", b"billing")
+# A 400 that complains of the credential: Gemini's OpenAI endpoint answers a bad key so. Whole phrases only, for a
+# client's own error may quote what the client wrote.
+_CREDENTIAL = re.compile(
+    rb"api[ _-]?key (provided )?(is )?(not valid|not found|invalid|expired|missing|required|revoked|disabled)"
+    rb"|(invalid|incorrect|expired|missing|unknown|no valid|provide (a|an) valid) api[ _-]?key"
+    rb"|\"(code|type|status|reason)\" ?: ?\"(invalid_api_key|api_key_invalid|authentication_error|unauthenticated|"
+    rb"permission_denied|billing_not_active|insufficient_quota)\"",
+    re.IGNORECASE,
+)
 
 
 def bearer(credentials: str) -> list[tuple[bytes, bytes]]:
@@ -21,7 +30,7 @@ def fault(status: int, body: bytes) -> Fault:
     """4xx are the client's, save those about the account, a mis-mapped model, or a credential."""
     if not 400 <= status < 500 or status in _OPERATOR_STATUSES:
         return Fault.OPERATOR
-    if status == 400 and any(word in body[:4096].lower() for word in _CREDENTIAL_WORDS):
+    if status == 400 and _CREDENTIAL.search(body[:4096]):
         return Fault.OPERATOR
     return Fault.CLIENT
 
