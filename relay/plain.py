@@ -10,8 +10,7 @@ from relay import attempts, capture
 from relay.attempts import ClientFault, try_channels
 from relay.context import Context
 from relay.errors import RelayError
-from relay.protocols import openai_chat
-from relay.protocols.openai_chat import Answer
+from relay.protocols.openai_chat_answer import Answer, answer_body, read_answer
 from relay.reply import Header, Reply
 from relay.runtime import Runtime
 from relay.tasks import done_within, spawn
@@ -75,7 +74,7 @@ class PlainExchange:
         finally:
             if response is not None:
                 close(response, whole=whole)
-        answer = openai_chat.read_answer(body)
+        answer = read_answer(body)
         if answer is None:
             raise UpstreamFailure("not a completion")
         return answer, returned_headers(response)
@@ -95,7 +94,7 @@ class PlainExchange:
             estimated=estimated,
         )
         cost = usd_number(capture.charged(ctx, units, estimated=estimated))
-        body = openai_chat.answer_body(answer, units=units, cost=cost)
+        body = answer_body(answer, units=units, cost=cost)
         if not await done_within(committed, COMMIT_SECONDS):
             raise RelayError("unavailable", "The answer could not be recorded in time; it was not delivered.")
         return Reply(

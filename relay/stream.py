@@ -15,7 +15,7 @@ from relay import attempts, capture
 from relay.attempts import ClientFault, try_channels
 from relay.context import Context
 from relay.errors import RelayError, openai_stream_error
-from relay.protocols.openai_chat import TERMINATOR, StreamReader
+from relay.protocols.openai_chat_answer import TERMINATOR, StreamReader
 from relay.protocols.sse import Splitter
 from relay.reply import Header, Reply, begin
 from relay.runtime import Runtime

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import RelayError, openai_stream_error
-from relay.protocols.openai_chat import StreamReader, answer_body, read_answer, usage_object
+from relay.protocols.openai_chat_answer import StreamReader, answer_body, read_answer, usage_object
 from relay.protocols.sse import EventTooLarge, Splitter, data_of
 from relay.protocols.usage import openai_units
 from tests.doubles import CHUNK, DONE, USAGE, completion, delta, event, usage_chunk, whole_stream

@@ -1,4 +1,4 @@
-"""OpenAI chat completions: what a request may cost, what must change in it, and what an answer used.
+"""OpenAI chat completions, the request: what it may cost, and what must change in it on the way.
 
 Source of the format: the request and response types of the openai 3.54 package. A request travels on as bytes: of its
 top level only the fields that must change are changed, so that fields nobody here has heard of survive.
@@ -6,24 +6,16 @@ top level only the fields that must change are changed, so that fields nobody he
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from costrouter.lib.units import UNITS
 from relay.errors import RelayError
-from relay.protocols.sse import data_of
-from relay.protocols.usage import openai_units
-
-Fields = dict[str, msgspec.Raw]
-CostOf = Callable[[dict[str, int]], str]
+from relay.protocols.fields import Fields, given, strings, top_level, value_of
 
 MAX_CHOICES = 128
 MAX_CAP = 1_000_000_000
-_TOP = msgspec.json.Decoder(Fields)
-_ANY = msgspec.json.Decoder()
 _encode = msgspec.json.encode
 
 # Other servers' names for what `max_tokens` and `n` bound: relayed, they would slip past what was held.
@@ -101,16 +93,16 @@ def parse(body: bytes) -> ChatRequest:
 
 def _parse(body: bytes) -> ChatRequest:
     try:
-        fields = _TOP.decode(body)
+        fields = top_level.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RelayError("invalid_json", f"The body is not a JSON object: {error}.") from error
     model = _string(fields, "model")
     if not model:
         raise RelayError("missing_model", "You must provide a model parameter.", param="model")
     for name in (*UNBOUNDED, *UNPRICED, *STORED):
-        if _given(fields, name):
+        if given(fields, name):
             raise _refused_field(name)
-    _refuse_nested(_value(fields, "extra_body"))
+    _refuse_nested(value_of(fields, "extra_body"))
     caps = [
         cap
         for cap in (_integer(fields, "max_tokens", 1, MAX_CAP), _integer(fields, "max_completion_tokens", 1, MAX_CAP))
@@ -125,7 +117,7 @@ def _parse(body: bytes) -> ChatRequest:
         cap=max(caps) if caps else None,
         messages=0,
         text_bytes=0,
-        has_tools=_given(fields, "tools") or _given(fields, "functions"),
+        has_tools=given(fields, "tools") or given(fields, "functions"),
         media=[],
         features=_features(fields),
     )
@@ -152,37 +144,22 @@ def _refuse_nested(value: Any) -> None:
             _refuse_nested(inner)
 
 
-def _value(fields: Fields, name: str) -> Any:
-    """A field's value; None where it is absent."""
-    raw = fields.get(name)
-    if raw is None:
-        return None
-    try:
-        return _ANY.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RelayError("invalid_json", f"The body is not JSON: {error}.", param=name) from error
-
-
-def _given(fields: Fields, name: str) -> bool:
-    return name in fields and bytes(fields[name]) != b"null"
-
-
 def _string(fields: Fields, name: str) -> str | None:
-    value = _value(fields, name)
+    value = value_of(fields, name)
     if value is not None and not isinstance(value, str):
         raise RelayError("invalid_request", f"{name} must be a string.", param=name)
     return value
 
 
 def _boolean(fields: Fields, name: str) -> bool:
-    value = _value(fields, name)
+    value = value_of(fields, name)
     if value is not None and not isinstance(value, bool):
         raise RelayError("invalid_request", f"{name} must be true or false.", param=name)
     return bool(value)
 
 
 def _integer(fields: Fields, name: str, least: int, most: int) -> int | None:
-    value = _value(fields, name)
+    value = value_of(fields, name)
     if value is None:
         return None
     if isinstance(value, float) and value.is_integer():
@@ -193,14 +170,14 @@ def _integer(fields: Fields, name: str, least: int, most: int) -> int | None:
 
 
 def _list(fields: Fields, name: str) -> list[Any]:
-    value = _value(fields, name)
+    value = value_of(fields, name)
     if value is not None and not isinstance(value, list):
         raise RelayError("invalid_request", f"{name} must be a list.", param=name)
     return value or []
 
 
 def _include_usage(fields: Fields) -> bool:
-    options = _value(fields, "stream_options")
+    options = value_of(fields, "stream_options")
     if options is None:
         return False
     if not isinstance(options, dict):
@@ -214,8 +191,8 @@ def _features(fields: Fields) -> list[Feature]:
     tier = _string(fields, "service_tier")
     if tier not in (None, "auto", "default", "standard"):
         found.append(Feature("service_tier", tier=tier))
-    if _given(fields, "web_search_options") or _value(fields, "enable_search"):
-        name = "web_search_options" if _given(fields, "web_search_options") else "enable_search"
+    if given(fields, "web_search_options") or value_of(fields, "enable_search"):
+        name = "web_search_options" if given(fields, "web_search_options") else "enable_search"
         found.append(Feature(name, unit="searches"))
     for modality in _list(fields, "modalities"):
         if not isinstance(modality, str):
@@ -231,7 +208,7 @@ def _features(fields: Fields) -> list[Feature]:
 
 def _read_messages(request: ChatRequest) -> None:
     """Count what the upstream will read: text in UTF-8 bytes, messages, and parts that are not text."""
-    messages = _value(request.fields, "messages")
+    messages = value_of(request.fields, "messages")
     if not isinstance(messages, list) or not messages:
         raise RelayError("invalid_request", "messages must be a list with at least one message.", param="messages")
     request.messages = len(messages)
@@ -255,7 +232,7 @@ def _read_messages(request: ChatRequest) -> None:
                     param="messages",
                 )
             elif name != "role" or not isinstance(value, str) or value not in _ROLES:
-                _strings(value, texts)
+                strings(value, texts)
     request.text_bytes = sum(map(utf8_length, texts))
     for name, value in request.fields.items():
         if name not in _NOT_INPUT and (raw := bytes(value))[:1] in (b'"', b"[", b"{"):
@@ -265,11 +242,11 @@ def _read_messages(request: ChatRequest) -> None:
 
 def _read_part(part: Any, request: ChatRequest, number: int) -> None:
     if not isinstance(part, dict):
-        _strings(part, request.texts)
+        strings(part, request.texts)
         return
     kind = part.get("type")
     if kind in ("text", "refusal"):
-        _strings({name: value for name, value in part.items() if name != "type"}, request.texts)
+        strings({name: value for name, value in part.items() if name != "type"}, request.texts)
         return
     content = part.get(kind) if isinstance(kind, str) else None
     values = {**part, **content} if isinstance(content, dict) else dict(part)
@@ -294,23 +271,11 @@ def _read_part(part: Any, request: ChatRequest, number: int) -> None:
     elif medium == "file":
         request.media.append(Media("file", _length(values.get("file_data"))))
     else:
-        _strings(part, request.texts)
+        strings(part, request.texts)
 
 
 def _length(value: Any) -> int | None:
     return len(value) if isinstance(value, str) else None
-
-
-def _strings(value: Any, into: list[str]) -> None:
-    """Every string inside a value. Raises RecursionError where it is nested too deeply."""
-    if isinstance(value, str):
-        into.append(value)
-    elif isinstance(value, dict):
-        for inner in value.values():
-            _strings(inner, into)
-    elif isinstance(value, list):
-        for inner in value:
-            _strings(inner, into)
 
 
 def utf8_length(text: str) -> int:
@@ -326,11 +291,11 @@ def upstream_body(request: ChatRequest, *, model: str, cap_field: str, cap: int 
     fields = dict(request.fields)
     fields["model"] = msgspec.Raw(_encode(model))
     if request.stream:
-        options = _value(fields, "stream_options")
+        options = value_of(fields, "stream_options")
         fields["stream_options"] = msgspec.Raw(_encode({**(options or {}), "include_usage": True}))
     else:
         fields.pop("stream_options", None)
-    if stores or _given(fields, "store"):
+    if stores or given(fields, "store"):
         fields["store"] = msgspec.Raw(b"false")
     if cap is not None:
         fields[cap_field] = msgspec.Raw(_encode(cap))
@@ -350,190 +315,3 @@ def estimated_media_tokens(media: list[Media], allowances: dict[str, int]) -> in
             per = _AUDIO_BYTES_A_TOKEN if part.kind == "audio" else _FILE_BYTES_A_TOKEN
             total += min(most, part.size * 3 // 4 // per + 1)
     return total
-
-
-@dataclass(slots=True)
-class Answer:
-    """An upstream's whole answer. `units` is None where it did not say what it used; then `texts` are what it said."""
-
-    fields: Fields
-    units: dict[str, int] | None
-    texts: list[str]
-
-
-def read_answer(body: bytes) -> Answer | None:
-    """A chat completion that was not streamed; None where the body is not one (an error in a 200, an empty body)."""
-    try:
-        fields = _TOP.decode(body)
-        choices = _value(fields, "choices")
-        usage = _value(fields, "usage")
-    except (msgspec.DecodeError, RelayError, UnicodeDecodeError, RecursionError):
-        return None
-    if not isinstance(choices, list) or not choices or _given(fields, "error"):
-        return None
-    units = openai_units(usage)
-    texts: list[str] = []
-    if units is None:
-        for choice in choices:
-            if isinstance(choice, dict):
-                message = choice.get("message")
-                _strings({**message, "role": ""} if isinstance(message, dict) else message, texts)
-    return Answer(fields, units, texts)
-
-
-def answer_body(answer: Answer, *, units: dict[str, int], cost: str) -> bytes:
-    """The answer for the client: as the upstream sent it, with `usage.cost` in USD."""
-    fields = dict(answer.fields)
-    fields["usage"] = _usage_with_cost(fields.get("usage"), units, cost)
-    return _encode(fields)
-
-
-def _usage_with_cost(usage: msgspec.Raw | None, units: dict[str, int], cost: str) -> msgspec.Raw:
-    try:
-        fields = _TOP.decode(usage) if usage is not None else None
-    except msgspec.DecodeError:
-        fields = None
-    if fields is None or openai_units(_ANY.decode(_encode(fields))) is None:
-        fields = _TOP.decode(_encode(usage_object(units)))
-    fields["cost"] = msgspec.Raw(cost.encode())
-    return msgspec.Raw(_encode(fields))
-
-
-def usage_object(units: dict[str, int]) -> dict[str, int]:
-    """An OpenAI `usage` of our own counts, for an upstream that sent none."""
-    output = {"output", "audio_out", "image_out"}
-    made = sum(quantity for name, quantity in units.items() if name in output)
-    read = sum(q for name, q in units.items() if name not in output and name != "reasoning" and UNITS[name].per > 1_000)
-    return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
-
-
-class _Choice(msgspec.Struct):
-    index: Any = 0
-    delta: Any = None
-    finish_reason: Any = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: Any = None
-    error: Any = None
-
-
-_CHUNK = msgspec.json.Decoder(_Chunk)
-
-
-class StreamReader:
-    """Reads a streamed answer event by event, and says what of each goes to the client.
-
-    `started`: a chunk was seen. `finished`: every choice that began has its finish reason. `done`: the terminator was
-    seen. `failed`: the upstream reported an error. `units`: the usage, once the upstream has told it. `texts`: what it
-    has said so far.
-    """
-
-    __slots__ = (
-        "_begun",
-        "_cost_of",
-        "_ended",
-        "_include_usage",
-        "_last",
-        "done",
-        "failed",
-        "started",
-        "texts",
-        "units",
-    )
-
-    def __init__(self, *, include_usage: bool, cost_of: CostOf) -> None:
-        self._include_usage = include_usage
-        self._cost_of = cost_of
-        self._last = b""
-        self._begun: set[object] = set()
-        self._ended: set[object] = set()
-        self.started = self.done = self.failed = False
-        self.units: dict[str, int] | None = None
-        self.texts: list[str] = []
-
-    @property
-    def finished(self) -> bool:
-        """Whether every choice that began has its finish reason."""
-        return bool(self._ended) and self._begun == self._ended
-
-    def read_rest(self, event: bytes) -> bytes:
-        """The same for what a stream ended with, though no blank line ended it: half an event is none."""
-        data = data_of(event)
-        try:
-            return self.read(event) if data == b"[DONE]" or _ANY.decode(data or b"") else b""
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return b""
-
-    def read(self, event: bytes) -> bytes:
-        """What of an event goes to the client: itself, itself changed, or nothing."""
-        data = data_of(event)
-        if data is None:
-            return event
-        if data == b"[DONE]":
-            self.done = True
-            return b""
-        try:
-            chunk = _CHUNK.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            # Not a chunk as OpenAI sends them: an error in other words, or something new. It passes, uncounted.
-            self.failed = b'"error"' in data[:64]
-            return b"" if self.failed else event
-        if chunk.error is not None or (chunk.choices is None and _is_error(event, data)):
-            self.failed = True
-            return b""
-        if chunk.choices is None and chunk.usage is None:
-            return event
-        self.started = True
-        self._last = data
-        if chunk.choices:
-            for choice in chunk.choices:
-                index = choice.index if type(choice.index) is int else 0
-                self._begun.add(index)
-                if choice.finish_reason:
-                    self._ended.add(index)
-                delta = choice.delta
-                if delta:
-                    content = delta.get("content") if isinstance(delta, dict) else delta
-                    if type(content) is str and len(delta) == 1:
-                        self.texts.append(content)
-                    else:
-                        _strings({**delta, "role": ""} if isinstance(delta, dict) else delta, self.texts)
-        if chunk.usage is None:
-            return event
-        return self._with_usage(chunk, data)
-
-    def _with_usage(self, chunk: _Chunk, data: bytes) -> bytes:
-        """A chunk with usage: shown with its cost to a client that asked, hidden from others and where it is broken."""
-        units = openai_units(chunk.usage)
-        if units is not None:
-            self.units = units
-        if not chunk.choices and not (units is not None and self._include_usage):
-            return b""
-        fields = _TOP.decode(data)
-        if units is not None and self._include_usage:
-            fields["usage"] = _usage_with_cost(fields["usage"], units, self._cost_of(units))
-        else:
-            del fields["usage"]
-        return b"data: " + _encode(fields) + b"\n\n"
-
-    def usage_event(self, units: dict[str, int], *, cost: str) -> bytes:
-        """A usage chunk of our own counts, for a client that asked for one and an upstream that sent none."""
-        if not self._include_usage or self.units is not None:
-            return b""
-        fields = {k: v for k, v in _TOP.decode(self._last).items() if k in ("id", "created", "model", "object")}
-        fields["choices"] = msgspec.Raw(b"[]")
-        fields["usage"] = _usage_with_cost(None, units, cost)
-        return b"data: " + _encode(fields) + b"\n\n"
-
-
-def _is_error(event: bytes, data: bytes) -> bool:
-    """Whether an event that is no chunk reports an error in other words than OpenAI's `{"error": …}`."""
-    if any(line.partition(b":")[2].strip() == b"error" for line in event.splitlines() if line.startswith(b"event")):
-        return True
-    value = _ANY.decode(data)
-    return isinstance(value, dict) and value.get("object") == "error"
-
-
-TERMINATOR = b"data: [DONE]\n\n"
