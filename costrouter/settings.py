@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 
 from costrouter.env import BASE_DIR, load
 from costrouter.unfold import UNFOLD  # noqa: F401  (a setting)
@@ -28,8 +27,7 @@ BIND = _given["BIND"]
 WEB_WORKERS = _given["WEB_WORKERS"]
 MAX_BODY_BYTES = _given["MAX_BODY_BYTES"]
 ADMIN_EMAIL = _given["ADMIN_EMAIL"]
-# Where the sandbox upstream listens; `manage.py up` sets it when it starts one.
-SANDBOX_URL = os.environ.get("SANDBOX_URL", "")
+SANDBOX_URL = _given["SANDBOX_URL"]
 # What "test this channel" calls; named, since the channels app may not import the relay.
 CHANNEL_PROBE = "relay.probe.probe_channel"
 
