@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from costrouter.env import BASE_DIR, load
 from costrouter.unfold import UNFOLD  # noqa: F401  (a setting)
 
