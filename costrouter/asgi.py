@@ -19,6 +19,7 @@ from django.core.checks import run_checks  # noqa: E402
 
 from relay.asgi import handle, is_ours  # noqa: E402
 from relay.runtime import Runtime  # noqa: E402
+from relay.tasks import spawn  # noqa: E402
 
 log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
@@ -78,7 +79,7 @@ class Application:
     def drain(self) -> None:
         """Begin to shut down: `/readyz` fails at once, open requests may go on for DRAIN_SECONDS. Idempotent."""
         if self.runtime is not None and self._draining is None:
-            self._draining = asyncio.get_running_loop().create_task(self.runtime.drain(settings.DRAIN_SECONDS))
+            self._draining = spawn(self.runtime.drain(settings.DRAIN_SECONDS), name="drain")
 
 
 def _declared_length(scope: Scope) -> int:
