@@ -13,6 +13,7 @@ from billing.services import add_entry, wallet_of
 from billing.settlement import settle
 from billing.sweep import sweep
 from tests.money import Bank, Granted, Refused, bank_fixture, in_threads, new_batch  # noqa: F401
+from tests.waiting import eventually
 from tests.writing import PATIENT, Desk
 
 THREADS = 4
@@ -102,19 +103,27 @@ def test_writers_settlement_sweep_and_operators_agree_and_every_proof_meanwhile_
             count += 1
         return count
 
+    seen: list[dict[str, object]] = []
+
+    def prove():
+        seen.append(reconcile())
+        return seen[-1]
+
     def write_all():
         try:
-            return in_threads(lambda: write(1), lambda: write(2))
+            charged = in_threads(lambda: write(1), lambda: write(2))
+            # However slow the machine: a proof must have been made after a settlement, while the others worked.
+            eventually(lambda: any(report["charged_nanos"] for report in seen), within=60)
+            return charged
         finally:
             working.clear()
 
     charged, settled, swept, proofs, credits = in_threads(
-        write_all, lambda: repeat(settle), lambda: repeat(sweep), lambda: repeat(reconcile), operate
+        write_all, lambda: repeat(settle), lambda: repeat(sweep), lambda: repeat(prove), operate
     )
 
     assert sum(swept) == 0  # the lease lives
     assert [report["breaches"] for report in proofs if report["breach_count"]] == []
-    assert len({report["charged_nanos"] for report in proofs}) > 1  # money did move between the proofs
     assert sum(settled) + settle() == UsageRecord.objects.count()
     bank.expire_lease()
     sweep()
