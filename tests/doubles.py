@@ -148,7 +148,11 @@ class Upstream:
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         seen = await self._request(reader)
         self.seen.append(seen)
-        return await self._answer(self._choose(seen), reader, writer)
+        try:
+            return await self._answer(self._choose(seen), reader, writer)
+        except ConnectionError:
+            self.closed_early.set()  # the relay hung up while we were writing
+            raise
 
     async def _request(self, reader: asyncio.StreamReader) -> Seen:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
