@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models import Count, Exists, OuterRef, Q, Sum
-from django.db.models.functions import Now
+from django.db.models import Count, Exists, OuterRef, Sum
 
-from billing.models import Budget, DayTotal, Hold, LedgerEntry, ProcessLease, UsageRecord, Wallet
+from billing.models import Budget, DayTotal, Hold, LedgerEntry, UsageRecord, Wallet
+from billing.sweep import orphans
 
 Breach = dict[str, Any]
 Kind = LedgerEntry.Kind
@@ -93,9 +93,7 @@ class _Books:
 
     def orphans(self) -> int:
         """Open holds of dead processes: the sweep's work. None is left after it has run."""
-        live = ProcessLease.objects.using(self.alias).filter(pk=OuterRef("lease_id"), expires_at__gt=Now())
-        holds = Hold.objects.using(self.alias).filter(captured=False)
-        return holds.filter((Q(deadline__isnull=True) & ~Exists(live)) | Q(deadline__lte=Now())).count()
+        return orphans(alias=self.alias).count()
 
     def balances(self) -> Iterator[Breach]:
         """I1: every wallet's balance and credit limit equal the sums of its ledger entries."""

@@ -20,10 +20,11 @@ def sweep(*, everything: bool = False, alias: str = DEFAULT_DB_ALIAS) -> int:
 
     A capture that comes after all replaces the `interrupted` record and is charged as overrun.
     """
+    mine = Hold.objects.using(alias).filter(captured=False) if everything else orphans(alias=alias)
     swept = 0
     passed = ""
     while True:
-        holds = list(_orphans(everything=everything, alias=alias).filter(pk__gt=passed).order_by("pk")[:LIMIT])
+        holds = list(mine.filter(pk__gt=passed).order_by("pk")[:LIMIT])
         if not holds:
             break
         passed = holds[-1].pk
@@ -32,13 +33,11 @@ def sweep(*, everything: bool = False, alias: str = DEFAULT_DB_ALIAS) -> int:
     return swept
 
 
-def _orphans(*, everything: bool, alias: str) -> QuerySet[Hold]:
-    uncaptured = Hold.objects.using(alias).filter(captured=False)
-    if everything:
-        return uncaptured
+def orphans(*, alias: str = DEFAULT_DB_ALIAS) -> QuerySet[Hold]:
+    """Open holds whose process is dead, or whose own deadline has passed."""
     live = ProcessLease.objects.using(alias).filter(pk=OuterRef("lease_id"), expires_at__gt=Now())
     of_a_dead_process = Q(deadline__isnull=True) & ~Exists(live)
-    return uncaptured.filter(of_a_dead_process | Q(deadline__lte=Now()))
+    return Hold.objects.using(alias).filter(of_a_dead_process | Q(deadline__lte=Now()), captured=False)
 
 
 def _release(request_ids: Sequence[str], wallet_ids: set[int], *, alias: str) -> int:

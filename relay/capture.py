@@ -22,6 +22,8 @@ from relay.snapshot import Snapshot
 log = logging.getLogger(__name__)
 _encode = msgspec.json.encode
 OK, CANCELLED, UPSTREAM_ERROR, REFUSED = "ok", "cancelled", "upstream_error", "refused"
+# How long an answer's last word waits for its charge to be committed.
+COMMIT_SECONDS = 10.0
 # Refusals of a key that are recorded one by one; beyond, they are counted by the minute.
 RECORDED_A_SECOND = 10
 _MAX_BUCKETS = 10_000

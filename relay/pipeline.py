@@ -182,9 +182,10 @@ async def hold(ctx: Context, runtime: Runtime) -> None:
     outcome = await _ask(ctx, runtime, quoted)
     if isinstance(outcome, Refused):
         # Bytes are a generous bound. Before refusing, count tokens; not of a long text that no count could help.
-        least = quote(chat, route.model, rates, text_tokens=0, extra=ctx.extra).minimum
-        if chat.text_bytes > COUNT_ALWAYS and least > outcome.available:
-            raise _too_little(outcome, quoted)
+        if chat.text_bytes > COUNT_ALWAYS:
+            least = quote(chat, route.model, rates, text_tokens=0, extra=ctx.extra).minimum
+            if least > outcome.available:
+                raise _too_little(outcome, quoted)
         counted = await asyncio.get_running_loop().run_in_executor(None, tokens.count, chat.texts)
         closer = quote(
             chat, route.model, rates, text_tokens=min(text_bound(chat), counted_bound(counted)), extra=ctx.extra

@@ -8,6 +8,7 @@ from channels_app.snapshot import ChannelInfo
 from costrouter.lib.money import usd_number
 from relay import attempts, capture
 from relay.attempts import ClientFault, try_channels
+from relay.capture import COMMIT_SECONDS
 from relay.context import Context
 from relay.errors import RelayError
 from relay.protocols.openai_chat_answer import Answer, answer_body, read_answer
@@ -15,8 +16,6 @@ from relay.reply import Header, Reply
 from relay.runtime import Runtime
 from relay.tasks import done_within, spawn
 from relay.upstream import MAX_ANSWER_BYTES, UpstreamFailure, close, read_body, returned_headers
-
-COMMIT_SECONDS = 10.0
 
 
 class PlainExchange:

@@ -13,6 +13,7 @@ from channels_app.snapshot import ChannelInfo
 from costrouter.lib.money import usd_number
 from relay import attempts, capture
 from relay.attempts import ClientFault, try_channels
+from relay.capture import COMMIT_SECONDS
 from relay.context import Context
 from relay.errors import RelayError, openai_stream_error
 from relay.protocols.openai_chat_answer import TERMINATOR, StreamReader
@@ -22,7 +23,6 @@ from relay.runtime import Runtime
 from relay.tasks import done_within, spawn
 from relay.upstream import UpstreamFailure, close, end, returned_headers
 
-COMMIT_SECONDS = 10.0
 # After a finish reason, how long a stream is read for its usage when nobody listens any more.
 USAGE_SECONDS = 5.0
 # When we are shutting down, how long a client may take to accept that its stream was cut.
