@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from billing.pricing import Rates
 from channels_app.snapshot import ModelInfo
-from relay.protocols.openai_chat import ChatRequest
+from relay.protocols.base import Media, Request
 
 # Tokens added to the text of a request: for each message, for the request, and where it has tools.
 PER_MESSAGE, PER_REQUEST, WITH_TOOLS = 16, 64, 600
 UNKNOWN_MAX_OUTPUT = 32_768
 # What an answer without a cap needs at least to be worth starting.
 LEAST_OUTPUT = 4_096
+_IMAGE_ESTIMATE, _AUDIO_BYTES_A_TOKEN, _FILE_BYTES_A_TOKEN = 765, 1_600, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,9 @@ class Quote:
         return max(0, nanos * self.rates.denominator - self.fixed) // each if each else None
 
 
-def text_bound(chat: ChatRequest) -> int:
+def text_bound(request: Request) -> int:
     """The most tokens that the text of a request can be: its UTF-8 bytes, and what a chat template adds."""
-    return chat.text_bytes + PER_MESSAGE * chat.messages + PER_REQUEST + (WITH_TOOLS if chat.has_tools else 0)
+    return request.text_bytes + PER_MESSAGE * request.messages + PER_REQUEST + (WITH_TOOLS if request.has_tools else 0)
 
 
 def counted_bound(count: int) -> int:
@@ -43,10 +44,10 @@ def counted_bound(count: int) -> int:
     return -(-count * 11 // 10) + PER_REQUEST
 
 
-def quote(chat: ChatRequest, model: ModelInfo, rates: Rates, *, text_tokens: int, extra: dict[str, int]) -> Quote:
-    """The bounds of a request. `extra` are units charged by the piece, as searches are."""
+def quote(request: Request, model: ModelInfo, rates: Rates, *, text_tokens: int) -> Quote:
+    """The bounds of a request whose text is at most `text_tokens`."""
     window = model.context_window
-    media = {kind: sum(model.allowances[kind] for part in chat.media if part.kind == kind) for kind in model.allowances}
+    media = {kind: most * sum(part.kind == kind for part in request.media) for kind, most in model.allowances.items()}
     image, audio, text = media["image"], media["audio"], text_tokens + media["file"]
     if window is not None:
         image = min(image, window)
@@ -54,17 +55,34 @@ def quote(chat: ChatRequest, model: ModelInfo, rates: Rates, *, text_tokens: int
         text = min(text, window - image - audio)
     tokens = text + image + audio
     longest = model.max_output or window or UNKNOWN_MAX_OUTPUT
-    most = min(chat.cap, longest) if chat.cap is not None else longest
-    least = most if chat.cap is not None else min(LEAST_OUTPUT, longest)
-    made = {feature.unit for feature in chat.features}
-    fixed = rates.input_numerator(text=text, image=image, audio=audio) + rates.flat_numerator(extra)
+    most = min(request.cap, longest) if request.cap is not None else longest
+    least = most if request.cap is not None else min(LEAST_OUTPUT, longest)
+    choices = request.choices if request.output else 0
+    made = {feature.unit for feature in request.features}
+    fixed = rates.input_numerator(text=text, image=image, audio=audio, hour_cache=request.hour_cache)
+    fixed += rates.flat_numerator(request.pieces)
     each = rates.output_numerator(audio="audio_out" in made, image="image_out" in made, input_tokens=tokens)
     return Quote(
         rates=rates,
         input_tokens=tokens,
         fixed=fixed,
         each_output=each,
-        choices=chat.choices,
-        minimum=rates.nanos(fixed + chat.choices * least * each),
-        want=rates.nanos(fixed + chat.choices * most * each),
+        choices=choices,
+        minimum=rates.nanos(fixed + choices * least * each),
+        want=rates.nanos(fixed + choices * most * each),
     )
+
+
+def estimated_media_tokens(media: list[Media], allowances: dict[str, int]) -> int:
+    """Tokens of parts that are not text, for an estimate: what their size suggests, at most the model's allowance."""
+    total = 0
+    for part in media:
+        most = allowances[part.kind]
+        if part.kind == "image":
+            total += min(most, _IMAGE_ESTIMATE)
+        elif part.size is None:
+            total += most
+        else:
+            per = _AUDIO_BYTES_A_TOKEN if part.kind == "audio" else _FILE_BYTES_A_TOKEN
+            total += min(most, part.size * 3 // 4 // per + 1)
+    return total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -11,6 +13,33 @@ from relay.errors import RelayError
 Fields = dict[str, msgspec.Raw]
 top_level = msgspec.json.Decoder(Fields)
 _any = msgspec.json.Decoder()
+# No client asks for more output tokens than this, and no upstream gives them.
+MAX_CAP = 1_000_000_000
+
+
+def read_object(body: bytes) -> Fields:
+    """A body's top level. Raises RelayError where it is not a JSON object."""
+    try:
+        return top_level.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RelayError("invalid_json", f"The body is not a JSON object: {error}.") from error
+
+
+@contextmanager
+def no_deep_nesting() -> Iterator[None]:
+    """Reading a body that is nested too deeply is the client's error."""
+    try:
+        yield
+    except RecursionError as error:
+        raise RelayError("invalid_json", "The body is nested too deeply.") from error
+
+
+def model_of(fields: Fields) -> str:
+    """The model that a body names. Raises `missing_model`."""
+    model = string(fields, "model")
+    if not model:
+        raise RelayError("missing_model", "You must provide a model parameter.", param="model")
+    return model
 
 
 def value_of(fields: Fields, name: str) -> Any:
@@ -38,3 +67,40 @@ def strings(value: Any, into: list[str]) -> None:
     elif isinstance(value, list):
         for inner in value:
             strings(inner, into)
+
+
+def string(fields: Fields, name: str) -> str | None:
+    value = value_of(fields, name)
+    if value is not None and not isinstance(value, str):
+        raise RelayError("invalid_request", f"{name} must be a string.", param=name)
+    return value
+
+
+def boolean(fields: Fields, name: str) -> bool:
+    value = value_of(fields, name)
+    if value is not None and not isinstance(value, bool):
+        raise RelayError("invalid_request", f"{name} must be true or false.", param=name)
+    return bool(value)
+
+
+def integer(fields: Fields, name: str, least: int, most: int) -> int | None:
+    value = value_of(fields, name)
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise RelayError("invalid_request", f"{name} must be a whole number from {least} to {most}.", param=name)
+    return value
+
+
+def list_of(fields: Fields, name: str) -> list[Any]:
+    value = value_of(fields, name)
+    if value is not None and not isinstance(value, list):
+        raise RelayError("invalid_request", f"{name} must be a list.", param=name)
+    return value or []
+
+
+def utf8_length(text: str) -> int:
+    """The bytes of a text in UTF-8; a lone surrogate counts as three."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -6,16 +6,29 @@ top level only the fields that must change are changed, so that fields nobody he
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from relay.errors import RelayError
-from relay.protocols.fields import Fields, given, strings, top_level, value_of
+from relay.protocols.base import Feature, Media, Request, Target
+from relay.protocols.fields import (
+    MAX_CAP,
+    Fields,
+    boolean,
+    given,
+    integer,
+    list_of,
+    model_of,
+    no_deep_nesting,
+    read_object,
+    string,
+    strings,
+    utf8_length,
+    value_of,
+)
 
 MAX_CHOICES = 128
-MAX_CAP = 1_000_000_000
 _encode = msgspec.json.encode
 
 # Other servers' names for what `max_tokens` and `n` bound: relayed, they would slip past what was held.
@@ -45,82 +58,38 @@ _MEDIA = {
     "file": "file",
     "video_url": "file",
 }
-_IMAGE_ESTIMATE, _AUDIO_BYTES_A_TOKEN, _FILE_BYTES_A_TOKEN = 765, 1_600, 4
 
 
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """A field that changes what the upstream charges: priced by a unit of its own, or by a service tier."""
-
-    field: str
-    unit: str | None = None
-    tier: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """A part that is not text. `size` is the length of its base64, where it was sent along."""
-
-    kind: str
-    size: int | None = None
-
-
-@dataclass(slots=True)
-class ChatRequest:
-    """What the relay needs to know of a request."""
-
-    fields: Fields
-    model: str
-    stream: bool
-    include_usage: bool
-    choices: int
-    cap: int | None
-    messages: int
-    text_bytes: int
-    has_tools: bool
-    media: list[Media]
-    features: list[Feature]
-    texts: list[str] = field(default_factory=list)
-
-
-def parse(body: bytes) -> ChatRequest:
+def parse(body: bytes, path: str = "") -> Request:
     """Read a request's body. Raises RelayError: bad JSON, a quantity out of bounds, a field that cannot be relayed."""
-    try:
-        return _parse(body)
-    except RecursionError as error:
-        raise RelayError("invalid_json", "The body is nested too deeply.") from error
+    with no_deep_nesting():
+        return _parse(read_object(body))
 
 
-def _parse(body: bytes) -> ChatRequest:
-    try:
-        fields = top_level.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RelayError("invalid_json", f"The body is not a JSON object: {error}.") from error
-    model = _string(fields, "model")
-    if not model:
-        raise RelayError("missing_model", "You must provide a model parameter.", param="model")
+def _parse(fields: Fields) -> Request:
+    model = model_of(fields)
     for name in (*UNBOUNDED, *UNPRICED, *STORED):
         if given(fields, name):
             raise _refused_field(name)
     _refuse_nested(value_of(fields, "extra_body"))
     caps = [
         cap
-        for cap in (_integer(fields, "max_tokens", 1, MAX_CAP), _integer(fields, "max_completion_tokens", 1, MAX_CAP))
+        for cap in (integer(fields, "max_tokens", 1, MAX_CAP), integer(fields, "max_completion_tokens", 1, MAX_CAP))
         if cap is not None
     ]
-    request = ChatRequest(
+    request = Request(
+        dialect="chat",
         fields=fields,
         model=model,
-        stream=_boolean(fields, "stream"),
-        include_usage=_include_usage(fields),
-        choices=_integer(fields, "n", 1, MAX_CHOICES) or 1,
+        stream=boolean(fields, "stream"),
+        choices=integer(fields, "n", 1, MAX_CHOICES) or 1,
         cap=max(caps) if caps else None,
-        messages=0,
-        text_bytes=0,
         has_tools=given(fields, "tools") or given(fields, "functions"),
-        media=[],
         features=_features(fields),
+        options=_include_usage(fields),
     )
+    if any(feature.unit == "searches" for feature in request.features):
+        request.pieces["searches"] = request.choices
     _read_messages(request)
     return request
 
@@ -144,38 +113,6 @@ def _refuse_nested(value: Any) -> None:
             _refuse_nested(inner)
 
 
-def _string(fields: Fields, name: str) -> str | None:
-    value = value_of(fields, name)
-    if value is not None and not isinstance(value, str):
-        raise RelayError("invalid_request", f"{name} must be a string.", param=name)
-    return value
-
-
-def _boolean(fields: Fields, name: str) -> bool:
-    value = value_of(fields, name)
-    if value is not None and not isinstance(value, bool):
-        raise RelayError("invalid_request", f"{name} must be true or false.", param=name)
-    return bool(value)
-
-
-def _integer(fields: Fields, name: str, least: int, most: int) -> int | None:
-    value = value_of(fields, name)
-    if value is None:
-        return None
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise RelayError("invalid_request", f"{name} must be a whole number from {least} to {most}.", param=name)
-    return value
-
-
-def _list(fields: Fields, name: str) -> list[Any]:
-    value = value_of(fields, name)
-    if value is not None and not isinstance(value, list):
-        raise RelayError("invalid_request", f"{name} must be a list.", param=name)
-    return value or []
-
-
 def _include_usage(fields: Fields) -> bool:
     options = value_of(fields, "stream_options")
     if options is None:
@@ -188,25 +125,25 @@ def _include_usage(fields: Fields) -> bool:
 def _features(fields: Fields) -> list[Feature]:
     """The fields of a request that change what the upstream charges."""
     found = []
-    tier = _string(fields, "service_tier")
+    tier = string(fields, "service_tier")
     if tier not in (None, "auto", "default", "standard"):
         found.append(Feature("service_tier", tier=tier))
     if given(fields, "web_search_options") or value_of(fields, "enable_search"):
         name = "web_search_options" if given(fields, "web_search_options") else "enable_search"
         found.append(Feature(name, unit="searches"))
-    for modality in _list(fields, "modalities"):
+    for modality in list_of(fields, "modalities"):
         if not isinstance(modality, str):
             raise RelayError("invalid_request", "modalities must be a list of strings.", param="modalities")
         if modality != "text":
             found.append(Feature("modalities", unit={"audio": "audio_out", "image": "image_out"}.get(modality)))
-    for number, tool in enumerate(_list(fields, "tools")):
+    for number, tool in enumerate(list_of(fields, "tools")):
         kind = tool.get("type") if isinstance(tool, dict) else None
         if kind not in ("function", "custom"):
             found.append(Feature(f"tools[{number}].type"))
     return found
 
 
-def _read_messages(request: ChatRequest) -> None:
+def _read_messages(request: Request) -> None:
     """Count what the upstream will read: text in UTF-8 bytes, messages, and parts that are not text."""
     messages = value_of(request.fields, "messages")
     if not isinstance(messages, list) or not messages:
@@ -240,7 +177,7 @@ def _read_messages(request: ChatRequest) -> None:
             texts.append(raw.decode("utf-8", "replace"))
 
 
-def _read_part(part: Any, request: ChatRequest, number: int) -> None:
+def _read_part(part: Any, request: Request, number: int) -> None:
     if not isinstance(part, dict):
         strings(part, request.texts)
         return
@@ -278,40 +215,17 @@ def _length(value: Any) -> int | None:
     return len(value) if isinstance(value, str) else None
 
 
-def utf8_length(text: str) -> int:
-    """The bytes of a text in UTF-8; a lone surrogate counts as three."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def upstream_body(request: ChatRequest, *, model: str, cap_field: str, cap: int | None, stores: bool = False) -> bytes:
-    """The body for an upstream: the model's name there, usage asked for, `store` off, and our cap if there is one.
-
-    `stores`: an upstream that stores unless it is told not to.
-    """
+def upstream_body(request: Request, target: Target) -> bytes:
+    """The body for an upstream: the model's name there, usage asked for, `store` off, and our cap if there is one."""
     fields = dict(request.fields)
-    fields["model"] = msgspec.Raw(_encode(model))
+    fields["model"] = msgspec.Raw(_encode(target.model))
     if request.stream:
         options = value_of(fields, "stream_options")
         fields["stream_options"] = msgspec.Raw(_encode({**(options or {}), "include_usage": True}))
     else:
         fields.pop("stream_options", None)
-    if stores or given(fields, "store"):
+    if target.stores or given(fields, "store"):
         fields["store"] = msgspec.Raw(b"false")
-    if cap is not None:
-        fields[cap_field] = msgspec.Raw(_encode(cap))
+    if target.cap is not None:
+        fields[target.cap_field] = msgspec.Raw(_encode(target.cap))
     return _encode(fields)
-
-
-def estimated_media_tokens(media: list[Media], allowances: dict[str, int]) -> int:
-    """Tokens of parts that are not text, for an estimate: what their size suggests, at most the model's allowance."""
-    total = 0
-    for part in media:
-        most = allowances[part.kind]
-        if part.kind == "image":
-            total += min(most, _IMAGE_ESTIMATE)
-        elif part.size is None:
-            total += most
-        else:
-            per = _AUDIO_BYTES_A_TOKEN if part.kind == "audio" else _FILE_BYTES_A_TOKEN
-            total += min(most, part.size * 3 // 4 // per + 1)
-    return total

@@ -5,32 +5,22 @@ Source of the format: the response types of the openai 3.54 package.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from costrouter.lib.units import UNITS
 from relay.errors import RelayError
+from relay.protocols.base import Answer, CostOf, Request
 from relay.protocols.fields import Fields, given, strings, top_level, value_of
 from relay.protocols.sse import data_of
 from relay.protocols.usage import openai_units
 
-CostOf = Callable[[dict[str, int]], str]
 _encode = msgspec.json.encode
 
 
-@dataclass(slots=True)
-class Answer:
-    """An upstream's whole answer. `units` is None where it did not say what it used; then `texts` are what it said."""
-
-    fields: Fields
-    units: dict[str, int] | None
-    texts: list[str]
-
-
-def read_answer(body: bytes) -> Answer | None:
+def read_answer(body: bytes, _: Request | None = None) -> Answer | None:
     """A chat completion that was not streamed; None where the body is not one (an error in a 200, an empty body)."""
     try:
         fields = top_level.decode(body)
@@ -47,12 +37,12 @@ def read_answer(body: bytes) -> Answer | None:
             if isinstance(choice, dict):
                 message = choice.get("message")
                 strings({**message, "role": ""} if isinstance(message, dict) else message, texts)
-    return Answer(fields, units, texts)
+    return Answer(units, texts, partial(_with_cost, fields))
 
 
-def answer_body(answer: Answer, *, units: dict[str, int], cost: str) -> bytes:
+def _with_cost(fields: Fields, units: dict[str, int], cost: str) -> bytes:
     """The answer for the client: as the upstream sent it, with `usage.cost` in USD."""
-    fields = dict(answer.fields)
+    fields = dict(fields)
     fields["usage"] = _usage_with_cost(fields.get("usage"), units, cost)
     return _encode(fields)
 
@@ -92,12 +82,7 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 
 
 class StreamReader:
-    """Reads a streamed answer event by event, and says what of each goes to the client.
-
-    `started`: a chunk was seen. `finished`: every choice that began has its finish reason. `done`: the terminator was
-    seen. `failed`: the upstream reported an error. `units`: the usage, once the upstream has told it. `texts`: what it
-    has said so far.
-    """
+    """A streamed answer: see `relay.protocols.base.Reader`."""
 
     __slots__ = (
         "_begun",
@@ -112,8 +97,8 @@ class StreamReader:
         "units",
     )
 
-    def __init__(self, *, include_usage: bool, cost_of: CostOf) -> None:
-        self._include_usage = include_usage
+    def __init__(self, request: Request, cost_of: CostOf) -> None:
+        self._include_usage: bool = request.options
         self._cost_of = cost_of
         self._last = b""
         self._begun: set[object] = set()
@@ -187,14 +172,14 @@ class StreamReader:
             del fields["usage"]
         return b"data: " + _encode(fields) + b"\n\n"
 
-    def usage_event(self, units: dict[str, int], *, cost: str) -> bytes:
-        """A usage chunk of our own counts, for a client that asked for one and an upstream that sent none."""
+    def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
+        """A usage chunk of our own counts, for a client that asked and an upstream that sent none; the terminator."""
         if not self._include_usage or self.units is not None:
-            return b""
+            return b"", TERMINATOR
         fields = {k: v for k, v in top_level.decode(self._last).items() if k in ("id", "created", "model", "object")}
         fields["choices"] = msgspec.Raw(b"[]")
         fields["usage"] = _usage_with_cost(None, units, cost)
-        return b"data: " + _encode(fields) + b"\n\n"
+        return b"data: " + _encode(fields) + b"\n\n", TERMINATOR
 
 
 def _is_error(event: bytes, data: bytes) -> bool:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+
+from relay.protocols.fields import Fields
+
+Headers = list[tuple[bytes, bytes]]
 
 
 class Fault(Enum):
@@ -18,22 +22,51 @@ class Fault(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A request as it goes out, for what depends on all of it: a path with the model in it, a signature over the body.
+
+    `dialect`: what the body is written in. `action`: what the dialect's path leaves open (Gemini's
+    `streamGenerateContent`), "" where nothing. `base_url`: the channel's.
+    """
+
+    base_url: str
+    dialect: str
+    model: str
+    stream: bool = False
+    action: str = ""
+
+
+def join(base_url: str, path: str) -> str:
+    """A path under a base URL."""
+    return base_url.rstrip("/") + path
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """An upstream kind.
 
-    `paths`: endpoint dialect → path under the channel's base URL. `headers`: credentials → authentication headers.
-    `output_cap`: the field of a chat request that limits its output tokens. `fault`: status and body → whose fault.
+    `dialects`: the conversation dialects it speaks, the best first ("chat", "responses", "anthropic", "gemini",
+    "bedrock"); a channel may name fewer or others. `paths`: every dialect it serves (conversations, "embeddings",
+    "rerank", …) → path under the channel's base URL. `headers`: credentials → authentication headers. `output_cap`:
+    the field of a chat completion that limits its output tokens. `fault`: status and body → whose fault.
     `stores`: it keeps conversations unless it is told not to. `tiers`: service tiers it honours, beside its standard.
+
+    Where paths and headers are not enough: `url` makes the URL from the call; `sign` makes the authentication headers
+    of one request from (credentials, method, URL, body), and replaces `headers`; `shape` changes the body's top level.
     """
 
     name: str
-    paths: dict[str, str]
-    headers: Callable[[str], list[tuple[bytes, bytes]]]
+    paths: Mapping[str, str]
+    headers: Callable[[str], Headers]
     output_cap: str
     fault: Callable[[int, bytes], Fault]
+    dialects: tuple[str, ...] = ("chat",)
     stores: bool = False
-    tiers: frozenset[str] = frozenset()
+    tiers: frozenset[str] = field(default_factory=frozenset)
+    url: Callable[[Call], str] | None = None
+    sign: Callable[[str, str, str, bytes], Headers] | None = None
+    shape: Callable[[Call, Fields], Fields] | None = None
 
-    def url(self, base_url: str, dialect: str) -> str:
-        """Where requests of a dialect go."""
-        return base_url.rstrip("/") + self.paths[dialect]
+    def url_of(self, call: Call) -> str:
+        """Where a request goes."""
+        return self.url(call) if self.url is not None else join(call.base_url, self.paths[call.dialect])

@@ -6,7 +6,7 @@ import re
 
 from relay.providers.base import Fault, Provider
 
-PATHS = {"openai_chat": "/chat/completions"}
+PATHS = {"chat": "/chat/completions"}
 
 # Statuses that say something about the operator's account, configuration or quota, or the upstream itself.
 _OPERATOR_STATUSES = frozenset({401, 402, 403, 404, 405, 407, 408, 429})

@@ -1,0 +1,176 @@
+"""What the relay asks of a client dialect. Pure: bytes and numbers in, bytes and numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from relay import ir
+from relay.protocols.fields import Fields
+
+# A charge in USD as JSON writes it, for units.
+CostOf = Callable[[dict[str, int]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A field that changes what the upstream charges: priced by a unit of its own, or by a service tier."""
+
+    field: str
+    unit: str | None = None
+    tier: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """A part that is not text: "image", "audio", "file". `size` is the length of its base64, if it was sent along."""
+
+    kind: str
+    size: int | None = None
+
+
+@dataclass(slots=True)
+class Request:
+    """What the relay needs to know of a request, whatever its dialect.
+
+    `fields`: its top level, as it was sent. `choices` and `cap`: answers, and output tokens of each, that the client
+    asked for. `output`: whether it makes output tokens at all. `text_bytes`, `messages`, `has_tools`, `media`: what
+    bounds its input. `texts`: its text, for a tokenizer. `pieces`: the most of each unit that is charged by the piece
+    (images, seconds, characters, searches), charged so unless the answer's units say otherwise. `hour_cache`: it asks
+    for one-hour cache writes. `options`: what the dialect's own files remember.
+    """
+
+    dialect: str
+    fields: Fields
+    model: str
+    stream: bool = False
+    choices: int = 1
+    cap: int | None = None
+    output: bool = True
+    messages: int = 0
+    text_bytes: int = 0
+    has_tools: bool = False
+    media: list[Media] = field(default_factory=list)
+    features: list[Feature] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    pieces: dict[str, int] = field(default_factory=dict)
+    hour_cache: bool = False
+    options: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes, and what changes in it on the way.
+
+    `model`: its name there. `cap`: output tokens we hold for, None where the client's own bound stands; `cap_field`:
+    the field of OpenAI's chat completions that says so there. `stores`: it keeps conversations unless it is told not
+    to. `default_cap`: for a dialect that must say how long an answer may be.
+    """
+
+    model: str
+    cap: int | None = None
+    cap_field: str = "max_tokens"
+    stores: bool = False
+    default_cap: int = 8_192
+
+
+@dataclass(slots=True)
+class Answer:
+    """A whole answer that was read. `units` is None where it does not say what was used; `texts` are then what it said.
+
+    `render(units, cost)` is what the client gets.
+    """
+
+    units: dict[str, int] | None
+    texts: list[str]
+    render: Callable[[dict[str, int], str], bytes]
+    content_type: bytes = b"application/json"
+
+
+class Reader(Protocol):
+    """Reads a streamed answer event by event, and says what of each goes to the client at once.
+
+    `started`: data was seen. `finished`: every choice that began has its stop reason. `done`: the terminator was seen.
+    `failed`: the upstream reported an error. `units`: the usage, once told. `texts`: what was said so far.
+    """
+
+    started: bool
+    done: bool
+    failed: bool
+    units: dict[str, int] | None
+    texts: list[str]
+
+    @property
+    def finished(self) -> bool: ...
+
+    def read(self, event: bytes) -> bytes:
+        """What of an event (with the blank line that ends it) goes to the client now."""
+
+    def read_rest(self, event: bytes) -> bytes:
+        """The same for what a stream ended with, though nothing ended it: half an event is none."""
+
+    def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
+        """The end of the stream: what may go at once, and what waits for the charge to be committed."""
+
+
+class Decoder(Protocol):
+    """The same for another dialect's stream: events become those of `relay.ir`."""
+
+    started: bool
+    done: bool
+    failed: bool
+    units: dict[str, int] | None
+    texts: list[str]
+
+    @property
+    def finished(self) -> bool: ...
+
+    def decode(self, event: bytes) -> list[ir.Event]:
+        """What an event (with the blank line that ends it) means."""
+
+
+class Encoder(Protocol):
+    """Writes a streamed answer in a client's dialect."""
+
+    def encode(self, event: ir.Event) -> bytes:
+        """What goes to the client now; events that need the usage, or that end the stream, are kept for `last`."""
+
+    def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
+        """The end of the stream: what may go at once, and what waits for the charge to be committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """How a dialect meets others, in `relay.ir`. All may raise RelayError for what cannot be expressed.
+
+    `answer_to_ir`: an upstream's body, or None where it is no answer. `answer_from_ir(answer, request, seed, cost)`:
+    `request` is the client's own, `seed` is unique to this request (32 hexadecimal digits), for ids.
+    `encoder(request, seed)`.
+    """
+
+    to_ir: Callable[[Request], ir.Request]
+    from_ir: Callable[[ir.Request, Target], bytes]
+    answer_to_ir: Callable[[bytes], ir.Answer | None]
+    answer_from_ir: Callable[[ir.Answer, Request, str, str], bytes]
+    decoder: Callable[[], Decoder]
+    encoder: Callable[[Request, str], Encoder]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """A client dialect.
+
+    `parse(body, path)`: a request; `path` is what the endpoint's path left open (a model, and an action).
+    `body(request, target)`: the same request for an upstream that speaks this dialect.
+    `read_answer(body, request)`: None where the body is no answer (an error in a 200, an empty body).
+    `reader(request, cost_of)`: for a streamed answer.
+    `conversation`: how it is converted; None where it never is.
+    """
+
+    name: str
+    parse: Callable[[bytes, str], Request]
+    body: Callable[[Request, Target], bytes]
+    read_answer: Callable[[bytes, Request], Answer | None]
+    reader: Callable[[Request, CostOf], Reader] | None = None
+    conversation: Conversation | None = None
