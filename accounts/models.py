@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.utils import timezone
 
@@ -46,7 +47,34 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.name or self.email
 
 
-class Organization(models.Model):
+class RateLimited(models.Model):
+    """What may be used at once and in a minute. Empty: no limit. `relay.limits` keeps them."""
+
+    requests_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Requests in any 60 seconds; further ones are refused with 429. Empty: no limit.",
+    )
+    tokens_per_minute = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Input and output tokens in any 60 seconds. A request counts with an estimate of its input until it "
+        "is over, then with what it used. Empty: no limit.",
+    )
+    concurrent_requests = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Requests under way at the same time; further ones are refused with 429. Empty: no limit.",
+    )
+
+    class Meta:
+        abstract = True
+
+
+class Organization(RateLimited):
     """A tenant: it owns keys, a wallet and its records. Every user has a personal one."""
 
     class Status(models.TextChoices):
@@ -95,7 +123,7 @@ def empty_list() -> list[str]:
     return []
 
 
-class ApiKey(models.Model):
+class ApiKey(RateLimited):
     """A key that client SDKs send. Only its keyed hash and a visible prefix are stored; it is shown once."""
 
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="api_keys")

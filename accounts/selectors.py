@@ -5,12 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from accounts.models import ApiKey, Organization
+from accounts.models import ApiKey, Organization, RateLimited
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """Requests and tokens a minute, and requests at the same time. None: no limit of that kind."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_requests: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """What the relay needs to know of a key, its user and its organization."""
+    """What the relay needs to know of a key, its user and its organization.
+
+    `limits` and `organization_limits` are None where no limit at all is set.
+    """
 
     id: int
     name: str
@@ -23,6 +35,8 @@ class KeyInfo:
     group: str
     user_active: bool
     organization_active: bool
+    limits: RateLimits | None = None
+    organization_limits: RateLimits | None = None
 
 
 def key_by_digest(digest: str) -> KeyInfo | None:
@@ -42,4 +56,11 @@ def key_by_digest(digest: str) -> KeyInfo | None:
         group=row.group,
         user_active=row.user.is_active,
         organization_active=row.organization.status == Organization.Status.ACTIVE,
+        limits=_rate_limits(row),
+        organization_limits=_rate_limits(row.organization),
     )
+
+
+def _rate_limits(row: RateLimited) -> RateLimits | None:
+    limits = RateLimits(row.requests_per_minute, row.tokens_per_minute, row.concurrent_requests)
+    return None if limits == RateLimits() else limits

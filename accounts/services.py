@@ -102,6 +102,9 @@ def create_api_key(
     allowed_models: Sequence[str] = (),
     allowed_ips: Sequence[str] = (),
     group: str = "default",
+    requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
+    concurrent_requests: int | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key and its secret, which exists nowhere else from now on. Raises ValidationError."""
     secret = ids.api_key()
@@ -115,6 +118,9 @@ def create_api_key(
         allowed_models=list(allowed_models),
         allowed_ips=list(allowed_ips),
         group=group,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        concurrent_requests=concurrent_requests,
     )
     save_api_key(key=key)
     return key, secret

@@ -21,6 +21,8 @@ from costrouter.admin_base import ServiceAdmin, badge, link, lookup, page_url, t
 from costrouter.admin_fields import LinesField, NamesField
 from costrouter.admin_filters import GroupFilter
 
+RATE_FIELDS = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
+
 
 class ApiKeyForm(forms.ModelForm):
     """A key's limits in friendly fields."""
@@ -39,7 +41,17 @@ class ApiKeyForm(forms.ModelForm):
 
     class Meta:
         model = ApiKey
-        fields = ("organization", "user", "name", "enabled", "expires_at", "allowed_models", "allowed_ips", "group")
+        fields = (
+            "organization",
+            "user",
+            "name",
+            "enabled",
+            "expires_at",
+            "allowed_models",
+            "allowed_ips",
+            "group",
+            *RATE_FIELDS,
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,11 +87,11 @@ class ApiKeyAdmin(ServiceAdmin):
     actions = ("revoke", "enable")
     add_fieldsets = (
         (None, {"fields": (("organization", "user"), ("name", "group"))}),
-        ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at")}),
+        ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at", RATE_FIELDS)}),
     )
     fieldsets = (
         (None, {"fields": (("prefix_text", "look_at"), ("organization", "user"), ("name", "group"), "enabled")}),
-        ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at")}),
+        ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at", RATE_FIELDS)}),
     )
 
     @display(description="Key", ordering="name")
@@ -107,6 +119,8 @@ class ApiKeyAdmin(ServiceAdmin):
         models, addresses = len(key.allowed_models), len(key.allowed_ips)
         found = [f"{models} model{'s' * (models != 1)}"] if models else []
         found += [f"{addresses} address{'es' * (addresses != 1)}"] if addresses else []
+        rates = zip(RATE_FIELDS, ("requests/min", "tokens/min", "at once"), strict=True)
+        found += [f"{value:,} {unit}" for name, unit in rates if (value := getattr(key, name)) is not None]
         return ", ".join(found) or "—"
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
@@ -121,6 +135,7 @@ class ApiKeyAdmin(ServiceAdmin):
             allowed_models=obj.allowed_models,
             allowed_ips=obj.allowed_ips,
             group=obj.group,
+            **{name: getattr(obj, name) for name in RATE_FIELDS},
         )
         obj.__dict__.update(created.__dict__)
         request.new_secret = secret  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilt
 from unfold.decorators import display
 
 from accounts import services
+from accounts.admin.api_keys import RATE_FIELDS
 from accounts.models import Membership, Organization, User
 from costrouter.admin_base import ServiceAdmin, badge, link, number, page_url
 from costrouter.lib.money import usd_text
@@ -64,7 +65,10 @@ class OrganizationAdmin(ServiceAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Organization | None = None) -> Any:
         if obj is None:
             return ((None, {"fields": ("name", "owner")}),)
-        return ((None, {"fields": (("name", "status"), ("money", "look_at"), ("is_personal", "created_at"))}),)
+        return (
+            (None, {"fields": (("name", "status"), ("money", "look_at"), ("is_personal", "created_at"))}),
+            ("Limits of all its keys together", {"fields": (RATE_FIELDS,)}),
+        )
 
     def get_form(
         self, request: HttpRequest, obj: Organization | None = None, change: bool = False, **kwargs: Any
