@@ -10,14 +10,22 @@ from django.db import models
 from django.utils import timezone
 
 from accounts.models import Organization
+from costrouter.lib.upstreams import KINDS
 
 
 class Provider(models.TextChoices):
-    """The kinds of upstream; each has its file in `relay/providers/`."""
+    """The kinds of upstream: the rows of `costrouter.lib.upstreams.KINDS`, each with its file in `relay/providers/`."""
 
-    OPENAI = "openai", "OpenAI"
-    OPENAI_COMPATIBLE = "openai_compatible", "OpenAI-compatible"
-    SANDBOX = "sandbox", "Sandbox (built in)"
+    OPENAI_COMPATIBLE = "openai_compatible", KINDS["openai_compatible"].label
+    OPENAI = "openai", KINDS["openai"].label
+    AZURE_OPENAI = "azure_openai", KINDS["azure_openai"].label
+    ANTHROPIC = "anthropic", KINDS["anthropic"].label
+    GEMINI = "gemini", KINDS["gemini"].label
+    VERTEX = "vertex", KINDS["vertex"].label
+    BEDROCK = "bedrock", KINDS["bedrock"].label
+    COHERE = "cohere", KINDS["cohere"].label
+    JINA = "jina", KINDS["jina"].label
+    SANDBOX = "sandbox", KINDS["sandbox"].label
 
 
 class ModelGroup(models.Model):
@@ -101,7 +109,13 @@ class Channel(models.Model):
         "base URL",
         max_length=500,
         blank=True,
-        help_text="What the provider's own SDK takes as base URL, with /v1 for OpenAI kinds. Empty for the sandbox.",
+        help_text="What the provider's own SDK takes as base URL: with /v1 for OpenAI kinds, without for Anthropic and "
+        "Gemini. Empty for the sandbox.",
+    )
+    dialects = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="What conversations it is asked in, the best first; clients may speak any. Empty: as its provider.",
     )
     credentials_encrypted = models.TextField(blank=True, editable=False)
     status = models.CharField(max_length=10, choices=Status, default=Status.ENABLED)

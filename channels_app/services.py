@@ -12,16 +12,22 @@ from accounts.changes import record_change
 from accounts.models import ConfigChange, Organization
 from channels_app.models import CatalogueModel, Channel, ChannelModel, ModelGroup, Provider
 from costrouter.lib import crypto, netguard
+from costrouter.lib.upstreams import credentials_problem, dialects_problem, one_line
 
 Kind = ConfigChange.Kind
 
 
-def channel_problem(*, provider: str, base_url: str, allow_private: bool) -> dict[str, str]:
+def channel_problem(*, provider: str, base_url: str, allow_private: bool, dialects: object = ()) -> dict[str, str]:
     """Why a channel cannot be used as it is: field → message, empty where it can."""
+    problems = {}
     if provider == Provider.SANDBOX:
-        return {"base_url": "leave it empty: the sandbox chooses its own address"} if base_url else {}
-    problem = netguard.url_problem(base_url, allow_private=allow_private)
-    return {"base_url": f"The base URL {problem}."} if problem else {}
+        if base_url:
+            problems["base_url"] = "leave it empty: the sandbox chooses its own address"
+    elif problem := netguard.url_problem(base_url, allow_private=allow_private):
+        problems["base_url"] = f"The base URL {problem}."
+    if provider in Provider.values and dialects and (problem := dialects_problem(provider, dialects)):
+        problems["dialects"] = f"The list of dialects {problem}."
+    return problems
 
 
 @transaction.atomic
@@ -34,16 +40,20 @@ def save_channel(
 ) -> Channel:
     """Save a channel. `credentials`, `groups`, `models` (model → upstream name or "") replace what is there if given.
 
-    Raises ValidationError, e.g. for a private address without the permission.
+    Raises ValidationError, e.g. for a private address without the permission, or a dialect its provider does not speak.
     """
     problems = channel_problem(
-        provider=channel.provider, base_url=channel.base_url, allow_private=channel.allow_private_addresses
+        provider=channel.provider,
+        base_url=channel.base_url,
+        allow_private=channel.allow_private_addresses,
+        dialects=channel.dialects,
     )
     if problems:
         raise ValidationError(problems)
     if credentials is not None:
-        if "\r" in credentials or "\n" in credentials:
-            raise ValidationError("credentials are one line")
+        credentials = one_line(credentials)
+        if problem := credentials_problem(channel.provider, credentials):
+            raise ValidationError(problem)
         channel.credentials_encrypted = (
             crypto.encrypt(settings.FIELD_ENCRYPTION_KEYS, credentials) if credentials else ""
         )

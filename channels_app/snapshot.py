@@ -12,6 +12,7 @@ from django.conf import settings
 
 from channels_app.models import CatalogueModel, Channel, ModelGroup, Provider
 from costrouter.lib import crypto, netguard
+from costrouter.lib.upstreams import effective_dialects
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -19,7 +20,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ChannelInfo:
-    """A channel that can be used. `models` maps the names clients use to the upstream's."""
+    """A channel that can be used. `models` maps the names clients use to the upstream's.
+
+    `dialects`: what conversations it is asked in, the best first; empty where it holds none (rerankers).
+    """
 
     id: int
     name: str
@@ -37,6 +41,7 @@ class ChannelInfo:
     idle_timeout: float
     cost_multiplier: Decimal
     allow_private_addresses: bool
+    dialects: tuple[str, ...] = ("chat",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,7 @@ def _channel(row: Channel) -> ChannelInfo:
         idle_timeout=row.idle_timeout,
         cost_multiplier=row.cost_multiplier,
         allow_private_addresses=private,
+        dialects=effective_dialects(row.provider, row.dialects),
     )
     problem = netguard.url_problem(base_url, allow_private=private)
     try:

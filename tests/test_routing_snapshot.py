@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from accounts.changes import changes_since, current_version
 from channels_app.models import CatalogueModel, Channel, ModelGroup
@@ -87,3 +88,48 @@ def test_new_one_of_the_same_name_inherits_no_channel(
     one, two = sorted(after.channels.values(), key=lambda channel: channel.name)
     assert ("vip" in one.groups, "alpha" in one.models) == (kind != "group", kind != "model")
     assert (two.groups, dict(two.models)) == ({"other"}, {"beta": "beta"})
+
+
+@pytest.mark.parametrize(
+    ("provider", "chosen", "effective"),
+    [
+        ("openai", [], ("responses", "chat")),
+        ("openai", ["chat"], ("chat",)),
+        ("openai_compatible", [], ("chat",)),
+        ("openai_compatible", ["anthropic", "chat"], ("anthropic", "chat")),
+        ("azure_openai", [], ("responses", "chat")),
+        ("anthropic", [], ("anthropic",)),
+        ("gemini", [], ("gemini",)),
+        ("vertex", [], ("gemini", "anthropic")),
+        ("bedrock", [], ("bedrock",)),
+        ("cohere", [], ()),
+        ("cohere", ["chat"], ("chat",)),
+        ("jina", [], ()),
+    ],
+)
+def test_dialects_are_those_chosen_else_the_providers(
+    provider: str, chosen: list[str], effective: tuple[str, ...]
+) -> None:
+    channel = save_channel(
+        channel=Channel(name="one", provider=provider, base_url="https://api.example.com", dialects=chosen)
+    )
+    assert load().channels[channel.pk].dialects == effective
+
+
+@pytest.mark.parametrize(
+    ("provider", "chosen", "message"),
+    [
+        ("anthropic", ["chat"], "has chat, but Anthropic speaks anthropic"),
+        ("jina", ["chat"], "has chat, but Jina speaks no conversation"),
+        ("openai", ["chat", "chat"], "names one twice"),
+        ("openai", "chat", "is a list of names"),
+        ("openai", [["chat"]], "is a list of names"),
+        ("openai", ["chatter"], "has chatter, but OpenAI speaks responses, chat"),
+    ],
+)
+def test_dialects_that_a_provider_does_not_speak_are_refused(provider: str, chosen: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        save_channel(
+            channel=Channel(name="one", provider=provider, base_url="https://api.example.com", dialects=chosen)
+        )
+    assert not Channel.objects.exists()
