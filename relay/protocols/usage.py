@@ -61,3 +61,70 @@ def openai_units(usage: object) -> dict[str, int] | None:
     if not prompt and not completion:
         return None  # a counter that was never filled in: no prompt is empty
     return {name: units[name] for name in UNITS if units.get(name)}
+
+
+def anthropic_units(usage: object) -> dict[str, int] | None:
+    """Units of an Anthropic `usage` object, or None where it does not say what was used.
+
+    Source: `Usage` and `BetaUsage` of the anthropic 2.12 package. `input_tokens` excludes what was read from and
+    written to the cache; `output_tokens` includes thinking. What a compaction used stands in `iterations` alone.
+    Where the counters name searches, the units do, be there none.
+    """
+    if not isinstance(usage, dict):
+        return None
+    iterations = usage.get("iterations")
+    counted = [usage] + [
+        each
+        for each in (iterations if isinstance(iterations, list) else ())
+        if isinstance(each, dict) and each.get("type") == "compaction"
+    ]
+    units: dict[str, int] = {}
+    for counters in counted:
+        read, made = _count(counters.get("input_tokens")), _count(counters.get("output_tokens"))
+        if read is None or made is None:
+            return None
+        hour, five_minutes = _cache_writes(counters)
+        details = counters.get("output_tokens_details")
+        thinking = _count(details.get("thinking_tokens")) if isinstance(details, dict) else 0
+        for name, quantity in (
+            ("input", read),
+            ("cache_read", _count(counters.get("cache_read_input_tokens")) or 0),
+            ("cache_write_5m", five_minutes),
+            ("cache_write_1h", hour),
+            ("output", made),
+            ("reasoning", min(made, thinking or 0)),
+        ):
+            units[name] = units.get(name, 0) + quantity
+    if not any(units.values()) or max(units.values()) > MAX_TOKENS:
+        return None  # counters that were never filled in: no prompt is empty
+    found = {name: units[name] for name in UNITS if units.get(name)}
+    servers = usage.get("server_tool_use")
+    searches = _count(servers.get("web_search_requests")) if isinstance(servers, dict) else None
+    return found if searches is None else {**found, "searches": searches}
+
+
+def _cache_writes(counters: dict[str, Any]) -> tuple[int, int]:
+    """Tokens written to the cache for an hour, and for five minutes. What the split leaves open goes where all went."""
+    split = counters.get("cache_creation")
+    split = split if isinstance(split, dict) else {}
+    hour = _count(split.get("ephemeral_1h_input_tokens")) or 0
+    five_minutes = _count(split.get("ephemeral_5m_input_tokens")) or 0
+    rest = max(0, (_count(counters.get("cache_creation_input_tokens")) or 0) - hour - five_minutes)
+    return (hour + rest, 0) if hour and not five_minutes else (hour, five_minutes + rest)
+
+
+def anthropic_usage(units: dict[str, int]) -> dict[str, Any]:
+    """The inverse: an Anthropic `usage` object."""
+    hour, five_minutes = units.get("cache_write_1h", 0), units.get("cache_write_5m", 0)
+    usage: dict[str, Any] = {
+        "input_tokens": sum(units.get(name, 0) for name in ("input", "audio_in", "image_in")),
+        "cache_creation_input_tokens": hour + five_minutes,
+        "cache_read_input_tokens": units.get("cache_read", 0),
+        "cache_creation": {"ephemeral_5m_input_tokens": five_minutes, "ephemeral_1h_input_tokens": hour},
+        "output_tokens": sum(units.get(name, 0) for name in ("output", "audio_out", "image_out")),
+    }
+    if units.get("reasoning"):
+        usage["output_tokens_details"] = {"thinking_tokens": units["reasoning"]}
+    if "searches" in units:
+        usage["server_tool_use"] = {"web_search_requests": units["searches"], "web_fetch_requests": 0}
+    return usage
