@@ -5,7 +5,7 @@ Adding a dialect is its file here, a row in `DIALECTS`, and the endpoints that s
 
 from __future__ import annotations
 
-from relay.protocols import openai_chat, openai_chat_answer
+from relay.protocols import gemini, gemini_answer, gemini_count, gemini_embed, openai_chat, openai_chat_answer
 from relay.protocols.base import Dialect
 
 DIALECTS: dict[str, Dialect] = {
@@ -18,5 +18,14 @@ DIALECTS: dict[str, Dialect] = {
             openai_chat_answer.read_answer,
             openai_chat_answer.StreamReader,
         ),
+        Dialect(
+            "gemini",
+            gemini.parse,
+            gemini.upstream_body,
+            gemini_answer.read_answer,
+            gemini_answer.StreamReader,
+        ),
+        Dialect("gemini_count", gemini_count.parse, gemini_count.body, gemini_count.read_answer),
+        Dialect("gemini_embed", gemini_embed.parse, gemini_embed.body, gemini_embed.read_answer),
     )
 }

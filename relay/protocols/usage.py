@@ -128,3 +128,68 @@ def anthropic_usage(units: dict[str, int]) -> dict[str, Any]:
     if "searches" in units:
         usage["server_tool_use"] = {"web_search_requests": units["searches"], "web_fetch_requests": 0}
     return usage
+
+
+def gemini_units(usage: object) -> dict[str, int] | None:
+    """Units of a Gemini `usageMetadata` object, or None where it does not say what was used.
+
+    Source: `GenerateContentResponseUsageMetadata` and `UsageMetadata` of the google-genai 3.4 package. The prompt's
+    count includes what was read from the cache; what tools brought is input beside it. Thoughts are output, and are not
+    in `candidatesTokenCount`. Only audio and images have units of their own; video and documents are plain input.
+    """
+    if not isinstance(usage, dict):
+        return None
+    prompt, tools, made, thoughts = (
+        _count(usage.get(field) or 0)
+        for field in ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
+    )
+    if prompt is None or tools is None or made is None or thoughts is None or not prompt + tools + made + thoughts:
+        return None
+    cached = min(prompt, _count(usage.get("cachedContentTokenCount")) or 0)
+    read, kept = _modalities(usage, "promptTokensDetails"), _modalities(usage, "cacheTokensDetails")
+    brought, said = _modalities(usage, "toolUsePromptTokensDetails"), _modalities(usage, "candidatesTokensDetails")
+    units = {"cache_read": cached}
+    rest, left = prompt - cached + tools, made
+    for modality, name in (("AUDIO", "audio"), ("IMAGE", "image")):
+        fresh = max(0, read.get(modality, 0) - kept.get(modality, 0)) + brought.get(modality, 0)
+        units[f"{name}_in"] = min(rest, fresh)
+        rest -= units[f"{name}_in"]
+        units[f"{name}_out"] = min(left, said.get(modality, 0))
+        left -= units[f"{name}_out"]
+    units["input"], units["output"], units["reasoning"] = rest, left + thoughts, thoughts
+    return {name: units[name] for name in UNITS if units.get(name)}
+
+
+def _modalities(usage: dict[str, Any], field: str) -> dict[str, int]:
+    """Token counts by modality; {} where they are not told."""
+    details = usage.get(field)
+    found: dict[str, int] = {}
+    for detail in details if isinstance(details, list) else ():
+        modality = detail.get("modality") if isinstance(detail, dict) else None
+        if isinstance(modality, str):
+            found[modality] = found.get(modality, 0) + (_count(detail.get("tokenCount")) or 0)
+    return found
+
+
+def gemini_usage(units: dict[str, int]) -> dict[str, Any]:
+    """A Gemini `usageMetadata` object of units: the inverse, for a client of that dialect."""
+    read = {name: units.get(name, 0) for name in ("input", "cache_write_5m", "cache_write_1h", "cache_read")}
+    audio_in, image_in = units.get("audio_in", 0), units.get("image_in", 0)
+    audio_out, image_out, thoughts = units.get("audio_out", 0), units.get("image_out", 0), units.get("reasoning", 0)
+    prompt = sum(read.values()) + audio_in + image_in
+    said = max(0, units.get("output", 0) - thoughts)
+    made = said + audio_out + image_out
+    usage: dict[str, Any] = {"promptTokenCount": prompt, "candidatesTokenCount": made}
+    usage["totalTokenCount"] = prompt + made + thoughts
+    if read["cache_read"]:
+        usage["cachedContentTokenCount"] = read["cache_read"]
+    if thoughts:
+        usage["thoughtsTokenCount"] = thoughts
+    for field, text, audio, image in (
+        ("promptTokensDetails", prompt - audio_in - image_in, audio_in, image_in),
+        ("candidatesTokensDetails", said, audio_out, image_out),
+    ):
+        if audio or image:
+            counts = (("TEXT", text), ("AUDIO", audio), ("IMAGE", image))
+            usage[field] = [{"modality": name, "tokenCount": count} for name, count in counts if count]
+    return usage
