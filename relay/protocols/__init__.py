@@ -5,7 +5,20 @@ Adding a dialect is its file here, a row in `DIALECTS`, and the endpoints that s
 
 from __future__ import annotations
 
-from relay.protocols import gemini, gemini_answer, gemini_count, gemini_embed, openai_chat, openai_chat_answer
+from relay.protocols import (
+    anthropic,
+    anthropic_answer,
+    anthropic_count,
+    embeddings,
+    gemini,
+    gemini_answer,
+    gemini_count,
+    gemini_embed,
+    moderations,
+    openai_chat,
+    openai_chat_answer,
+    rerank,
+)
 from relay.protocols.base import Dialect
 
 DIALECTS: dict[str, Dialect] = {
@@ -19,6 +32,14 @@ DIALECTS: dict[str, Dialect] = {
             openai_chat_answer.StreamReader,
         ),
         Dialect(
+            "anthropic",
+            anthropic.parse,
+            anthropic.upstream_body,
+            anthropic_answer.read_answer,
+            anthropic_answer.StreamReader,
+        ),
+        Dialect("anthropic_count", anthropic.parse_count, anthropic.upstream_body, anthropic_count.read_answer),
+        Dialect(
             "gemini",
             gemini.parse,
             gemini.upstream_body,
@@ -27,5 +48,8 @@ DIALECTS: dict[str, Dialect] = {
         ),
         Dialect("gemini_count", gemini_count.parse, gemini_count.body, gemini_count.read_answer),
         Dialect("gemini_embed", gemini_embed.parse, gemini_embed.body, gemini_embed.read_answer),
+        Dialect("embeddings", embeddings.parse, embeddings.upstream_body, embeddings.read_answer),
+        Dialect("rerank", rerank.parse, rerank.upstream_body, rerank.read_answer),
+        Dialect("moderations", moderations.parse, moderations.upstream_body, moderations.read_answer),
     )
 }
