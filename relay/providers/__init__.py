@@ -1,18 +1,32 @@
-"""One file an upstream kind: its URL, its authentication header, its native dialects, whose fault its errors are.
+"""One file an upstream kind: its URLs, its authentication, whose fault its errors are.
 
-Pure: no Django, no HTTP client. Adding a provider is one file here and one row in `PROVIDERS`
-(and its name in `channels_app.models.Provider`).
+Pure: no Django, no HTTP client. Adding a provider is one file here, one row in `PROVIDERS`, and one in
+`costrouter.lib.upstreams.KINDS` (with its name in `channels_app.models.Provider`). A service that speaks OpenAI's
+formats is a row in `costrouter.lib.presets` at most.
 """
 
 from __future__ import annotations
 
-from relay.providers import openai, openai_compatible, sandbox
+from relay.providers import (
+    anthropic,
+    azure_openai,
+    bedrock,
+    cohere,
+    gemini,
+    jina,
+    openai,
+    openai_compatible,
+    sandbox,
+    vertex,
+)
 from relay.providers.base import Fault, Provider
 
 PROVIDERS: dict[str, Provider] = {
-    "openai": openai.PROVIDER,
-    "openai_compatible": openai_compatible.PROVIDER,
-    "sandbox": sandbox.PROVIDER,
+    module.PROVIDER.name: module.PROVIDER
+    for module in (
+        *(openai_compatible, openai, azure_openai, anthropic, gemini),
+        *(vertex, bedrock, cohere, jina, sandbox),
+    )
 }
 
 __all__ = ["PROVIDERS", "Fault", "Provider"]

@@ -5,9 +5,16 @@ Newer accounts store every chat completion unless `store` is false.
 
 from __future__ import annotations
 
-from relay.providers.base import Provider
-from relay.providers.openai_compatible import PATHS, bearer, fault
+from relay.providers.base import Provider, bearer
+from relay.providers.openai_compatible import OPENAI_PATHS, fault, openai_url
 
 PROVIDER = Provider(
-    "openai", PATHS, bearer, "max_completion_tokens", fault, stores=True, tiers=frozenset({"flex", "priority"})
+    "openai",
+    OPENAI_PATHS,
+    bearer,
+    "max_completion_tokens",
+    fault,
+    stores=True,
+    tiers=frozenset({"flex", "priority"}),
+    url=openai_url,
 )

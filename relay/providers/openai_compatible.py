@@ -1,15 +1,37 @@
-"""Servers that speak OpenAI's chat completions: vLLM, llama.cpp, Ollama, LiteLLM, and most hosted providers."""
+"""Servers that speak OpenAI's formats: vLLM, llama.cpp, Ollama, LiteLLM, and most hosted providers.
+
+Where they differ, `costrouter.lib.presets` says so, by the host of the base URL.
+"""
 
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
-from relay.providers.base import Fault, Provider
+from costrouter.lib.presets import preset_of
+from relay.providers.base import Call, Fault, Provider, bearer, join, segment
+from relay.providers.faults import OPERATOR_STATUSES
 
-PATHS = {"chat": "/chat/completions"}
+# Under the base URL, which ends in /v1.
+OPENAI_PATHS = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "responses": "/responses",
+    "responses_compact": "/responses/compact",
+    "embeddings": "/embeddings",
+    "moderations": "/moderations",
+    "images": "/images/generations",
+    "image_edits": "/images/edits",
+    "image_variations": "/images/variations",
+    "speech": "/audio/speech",
+    "transcriptions": "/audio/transcriptions",
+    "translations": "/audio/translations",
+    "videos": "/videos",
+    "realtime": "/realtime",
+}
+ANTHROPIC_PATHS = {"anthropic": "/messages", "anthropic_count": "/messages/count_tokens"}
+PATHS = {**OPENAI_PATHS, **ANTHROPIC_PATHS, "rerank": "/rerank"}
 
-# Statuses that say something about the operator's account, configuration or quota, or the upstream itself.
-_OPERATOR_STATUSES = frozenset({401, 402, 403, 404, 405, 407, 408, 429})
 # A 400 that complains of the credential: Gemini's OpenAI endpoint answers a bad key so. Whole phrases only, for a
 # client's own error may quote what the client wrote.
 _CREDENTIAL = re.compile(
@@ -21,18 +43,36 @@ _CREDENTIAL = re.compile(
 )
 
 
-def bearer(credentials: str) -> list[tuple[bytes, bytes]]:
-    """`Authorization: Bearer`, or nothing for a server that asks for no key."""
-    return [(b"authorization", b"Bearer " + credentials.encode())] if credentials else []
-
-
 def fault(status: int, body: bytes) -> Fault:
     """4xx are the client's, save those about the account, a mis-mapped model, or a credential."""
-    if not 400 <= status < 500 or status in _OPERATOR_STATUSES:
+    if not 400 <= status < 500 or status in OPERATOR_STATUSES:
         return Fault.OPERATOR
     if status == 400 and _CREDENTIAL.search(body[:4096]):
         return Fault.OPERATOR
     return Fault.CLIENT
 
 
-PROVIDER = Provider("openai_compatible", PATHS, bearer, "max_tokens", fault)
+def openai_url(call: Call) -> str:
+    """A path under the base URL; a video's has its id and what follows, a realtime session's names its model."""
+    url = join(call.base_url, PATHS[call.dialect])
+    if call.dialect == "realtime":
+        return f"{url}?model={segment(call.model)}"
+    return f"{url}/{call.action}" if call.dialect == "videos" and call.action else url
+
+
+def url(call: Call) -> str:
+    """The same; but some services have Anthropic's Messages under another path of their host."""
+    preset = preset_of(call.base_url) if call.dialect in ANTHROPIC_PATHS else None
+    if preset is None or preset.anthropic is None:
+        return openai_url(call)
+    parts = urlsplit(call.base_url)
+    return f"{parts.scheme}://{parts.netloc}{preset.anthropic}{ANTHROPIC_PATHS[call.dialect]}"
+
+
+def cap_at(base_url: str) -> str:
+    """The field that limits output tokens, as the service of a base URL has it."""
+    preset = preset_of(base_url)
+    return preset.output_cap if preset is not None else "max_tokens"
+
+
+PROVIDER = Provider("openai_compatible", PATHS, bearer, "max_tokens", fault, url=url, cap_at=cap_at)
