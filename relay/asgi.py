@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
@@ -23,8 +24,18 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 PREFIXES = ("/v1/", "/v1beta/")
-_HANDLERS = {endpoint.handler: getattr(pipeline, endpoint.handler) for endpoint in ENDPOINTS}
-_UNKNOWN = Endpoint("unknown", "", "", "", "openai_chat", None, "")
+_UNKNOWN = {dialect: Endpoint("unknown", "", "", "", dialect, None, "") for dialect in ("chat", "anthropic", "gemini")}
+Handler = Callable[[Context, Runtime, str], Awaitable[None]]
+
+
+def _handler(name: str) -> Handler:
+    """The function that an endpoint's `handler` names."""
+    module, _, function = name.partition(".")
+    found: Handler = getattr(import_module(f"relay.{module}"), function)
+    return found
+
+
+_HANDLERS = {endpoint.handler: _handler(endpoint.handler) for endpoint in ENDPOINTS}
 
 
 def is_ours(path: str) -> bool:
@@ -43,7 +54,7 @@ async def handle(scope: Scope, receive: Receive, send: Send, runtime: Runtime) -
     found = match(method, path)
     ctx = Context(
         request_id=ids.request_id(),
-        endpoint=found[0] if found else _UNKNOWN,
+        endpoint=found[0] if found else _UNKNOWN[_spoken(path, headers)],
         headers=headers,
         client_ip=_client_ip(scope, headers),
         receive=receive,
@@ -53,8 +64,8 @@ async def handle(scope: Scope, receive: Receive, send: Send, runtime: Runtime) -
         if found is None:
             await _no_endpoint(ctx, method, path)
             return
-        query = scope["query_string"].decode("latin-1")
-        await pipeline.authenticate(ctx, runtime, query)
+        ctx.query = scope["query_string"].decode("latin-1")
+        await pipeline.authenticate(ctx, runtime)
         await _HANDLERS[ctx.endpoint.handler](ctx, runtime, found[1])
     except RelayError as error:
         await _refuse(ctx, runtime, error)
@@ -73,7 +84,14 @@ async def _refuse(ctx: Context, runtime: Runtime, error: RelayError) -> None:
     if not ctx.finished:
         runtime.refusals.add(ctx, error)
     if not ctx.response_started:
-        await send_reply(ctx, error_reply(error))
+        await send_reply(ctx, error_reply(error, ctx.endpoint.protocol))
+
+
+def _spoken(path: str, headers: dict[bytes, bytes]) -> str:
+    """The dialect of a client whose path is unknown: by its path, then by its headers."""
+    if path.startswith("/v1beta") or b"x-goog-api-key" in headers:
+        return "gemini"
+    return "anthropic" if b"anthropic-version" in headers else "chat"
 
 
 async def _no_endpoint(ctx: Context, method: str, path: str) -> None:

@@ -13,9 +13,12 @@ import msgspec
 from channels_app.snapshot import ChannelInfo
 from relay import routing
 from relay.context import Context
-from relay.errors import RelayError, openai_error
-from relay.protocols import openai_chat
+from relay.error_shapes import error_body, reworded
+from relay.errors import RelayError
+from relay.protocols.base import Target
+from relay.protocols.fields import top_level
 from relay.providers import PROVIDERS, Fault
+from relay.providers.base import Call
 from relay.upstream import (
     MAX_ERROR_BYTES,
     UpstreamFailure,
@@ -29,10 +32,15 @@ from relay.upstream import (
 
 T = TypeVar("T")
 _ERROR_BODY_SECONDS = 10.0
+# For a dialect that must say how long an answer may be, where the catalogue does not know.
+DEFAULT_CAP = 8_192
 
 
 class ClientFault(Exception):
-    """An upstream's error that is the client's own: it passes through byte for byte, and nothing is retried."""
+    """An upstream's error that is the client's own: it passes through, and nothing is retried.
+
+    Byte for byte where the upstream was asked in the client's dialect, else in an envelope of that dialect.
+    """
 
     def __init__(self, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         super().__init__(status)
@@ -73,26 +81,39 @@ async def send(
     ctx: Context, upstreams: Upstreams, channel: ChannelInfo, *, silence: float | None
 ) -> aiohttp.ClientResponse:
     """Send the request to a channel; its answer's head, of status 2xx. Raises UpstreamFailure or ClientFault."""
-    assert ctx.chat is not None
-    provider = PROVIDERS[channel.provider]
-    body = openai_chat.upstream_body(
-        ctx.chat,
-        model=channel.models[ctx.model],
-        cap_field=provider.output_cap,
+    request, route = ctx.request, ctx.route
+    assert request is not None and route is not None
+    provider, way, model = PROVIDERS[channel.provider], ctx.ways[channel.id], channel.models[ctx.model]
+    target = Target(
+        model=model,
         cap=ctx.cap,
+        cap_field=provider.output_cap,
         stores=provider.stores,
+        default_cap=min(route.model.max_output or DEFAULT_CAP, route.model.context_window or DEFAULT_CAP),
     )
+    call = Call(
+        base_url=channel.base_url,
+        dialect=way.dialect.name,
+        model=model,
+        stream=request.stream,
+        action="" if way.converts else getattr(request.options, "action", ""),
+    )
+    body = way.body(target)
+    if provider.shape is not None and isinstance(body, bytes):
+        body = msgspec.json.encode(provider.shape(call, top_level.decode(body)))
     response = await upstreams.send(
-        channel, dialect="openai_chat", body=body, headers=forwarded_headers(ctx.headers), silence=silence
+        channel, call, body=body, headers=forwarded_headers(ctx.headers, request.dialect), silence=silence
     )
     if 200 <= response.status < 300:
         return response
-    await _raise_error(response, provider.fault, channel.credentials.encode())
+    await _raise_error(ctx, response, provider.fault, channel)
     raise AssertionError
 
 
-async def _raise_error(response: aiohttp.ClientResponse, fault: Callable[[int, bytes], Fault], secret: bytes) -> None:
-    status = response.status
+async def _raise_error(
+    ctx: Context, response: aiohttp.ClientResponse, fault: Callable[[int, bytes], Fault], channel: ChannelInfo
+) -> None:
+    status, secret, way = response.status, channel.credentials.encode(), ctx.ways[channel.id]
     whole = False
     try:
         async with asyncio.timeout(_ERROR_BODY_SECONDS):
@@ -106,7 +127,9 @@ async def _raise_error(response: aiohttp.ClientResponse, fault: Callable[[int, b
     if whole and fault(status, body) is Fault.CLIENT and not (secret and secret in body):
         kind = response.headers.get("content-type", "")
         if not _is_object(body):
-            body, kind = _in_dialect(status), ""
+            body, kind = error_body(_wordless(status), ctx.endpoint.protocol), ""
+        elif way.converts:
+            body, kind = reworded(body, status, way.dialect.name, ctx.endpoint.protocol), ""
         content_type = kind.encode("ascii", "ignore") if "json" in kind.lower() else b"application/json"
         raise ClientFault(status, body, [(b"content-type", content_type), *returned_headers(response)])
     raise UpstreamFailure(f"status {status}", status=status)
@@ -119,9 +142,9 @@ def _is_object(body: bytes) -> bool:
         return False
 
 
-def _in_dialect(status: int) -> bytes:
-    """An error in the client's dialect, where the upstream (or a proxy before it) answered with a page or a text."""
-    return openai_error(RelayError("refused_by_upstream", f"The upstream refused this request with status {status}."))
+def _wordless(status: int) -> RelayError:
+    """An error of our own, where the upstream (or a proxy before it) answered with a page or a text."""
+    return RelayError("refused_by_upstream", f"The upstream refused this request with status {status}.")
 
 
 def verdict(failures: list[UpstreamFailure]) -> RelayError:

@@ -16,7 +16,8 @@ from costrouter.lib.units import UNITS
 from relay import tokens
 from relay.context import Context
 from relay.errors import RelayError
-from relay.protocols.openai_chat import estimated_media_tokens, utf8_length
+from relay.protocols.fields import utf8_length
+from relay.quote import estimated_media_tokens
 from relay.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,16 @@ COMMIT_SECONDS = 10.0
 # Refusals of a key that are recorded one by one; beyond, they are counted by the minute.
 RECORDED_A_SECOND = 10
 _MAX_BUCKETS = 10_000
+
+
+def with_pieces(ctx: Context, units: dict[str, int]) -> dict[str, int]:
+    """Units of an answer, and what is charged by the piece where the answer did not count it; in the table's order."""
+    request = ctx.request
+    assert request is not None
+    if not request.pieces and all(units.values()):
+        return units
+    units = {**request.pieces, **units}
+    return {name: units[name] for name in UNITS if units.get(name)}
 
 
 def cost_of(ctx: Context, units: dict[str, int]) -> int:
@@ -154,16 +165,16 @@ class Refusals:
 
 async def estimate(ctx: Context, delivered: list[str]) -> dict[str, int]:
     """Units counted by ourselves, for an upstream that did not tell: of the prompt, and of what was delivered."""
-    chat, route = ctx.chat, ctx.route
-    assert chat is not None and route is not None
+    request, route = ctx.request, ctx.route
+    assert request is not None and route is not None
     try:
-        prompt, made = await asyncio.get_running_loop().run_in_executor(None, _count_both, chat.texts, delivered)
+        prompt, made = await asyncio.get_running_loop().run_in_executor(None, _count_both, request.texts, delivered)
     except Exception:
         # A tokenizer that fails must not lose the charge: four bytes a token is what English text comes to.
         log.exception("request %s could not be counted", ctx.request_id)
-        prompt, made = chat.text_bytes // 4, sum(map(utf8_length, delivered)) // 4
-    prompt += chat.messages * tokens.PER_MESSAGE + tokens.PER_REQUEST
-    prompt += estimated_media_tokens(chat.media, dict(route.model.allowances))
+        prompt, made = request.text_bytes // 4, sum(map(utf8_length, delivered)) // 4
+    prompt += request.messages * tokens.PER_MESSAGE + tokens.PER_REQUEST
+    prompt += estimated_media_tokens(request.media, dict(route.model.allowances))
     # Never more than was held for: the input's bound is above any honest count of it.
     units = {"input": min(prompt, ctx.input_bound), "output": made}
     return {name: units[name] for name in UNITS if units.get(name)}

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from billing.pricing import PriceInfo, Rates
 from channels_app.snapshot import ChannelInfo
 from relay.auth import Caller
+from relay.convert import Way
 from relay.endpoints import Endpoint
-from relay.protocols.openai_chat import ChatRequest
+from relay.protocols.base import Request
 from relay.routing import Route
 
 
 @dataclass(slots=True)
 class Context:
-    """One request. Filled from left to right as it moves on; times are of the monotonic clock."""
+    """One request. Filled from top to bottom as it moves on; times are of the monotonic clock.
+
+    `keep`: told of a complete answer (an Answer, or the reader of a stream) before its end is delivered.
+    """
 
     request_id: str
     endpoint: Endpoint
@@ -24,16 +29,18 @@ class Context:
     client_ip: str
     receive: Any
     send: Any
+    query: str = ""
     started: float = field(default_factory=time.monotonic)
     created_at: str = ""
     caller: Caller | None = None
     model: str = ""
-    chat: ChatRequest | None = None
+    request: Request | None = None
+    ways: dict[int, Way] = field(default_factory=dict)
     route: Route | None = None
     price: PriceInfo | None = None
     rates: Rates | None = None
     input_bound: int = 0
-    extra: dict[str, int] = field(default_factory=dict)
+    keep: Callable[[Any], Awaitable[None]] | None = None
     granted: int | None = None
     cap: int | None = None
     channel: ChannelInfo | None = None

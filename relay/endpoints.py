@@ -1,16 +1,17 @@
-"""THE table of the relay's endpoints. The router and the tests read it, and so will the docs page."""
+"""THE table of the relay's endpoints. The router, the docs page and the tests read it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A method and a path, whose last part may be a `{parameter}` that takes the rest of the path.
+    """A method and a path, one part of which may be a `{parameter}` (a model's name, which may contain slashes; an id).
 
-    `protocol`: the client dialect. `meter`: what is charged; None for what is free and leaves no record.
-    `handler`: a function of `relay.pipeline`.
+    `protocol`: the client dialect, a row of `relay.protocols.DIALECTS` for what is forwarded. `meter`: what is charged,
+    for people; None for what is free and leaves no record. `units`: of these at least one must have a price of its own,
+    else the model is unpriced here. `handler`: a function, `module.name` within `relay`. `aliases`: other paths.
     """
 
     name: str
@@ -20,37 +21,47 @@ class Endpoint:
     protocol: str
     meter: str | None
     handler: str
+    units: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = field(default=())
 
 
+_TOKENS = ("input", "output")
 ENDPOINTS = (
-    Endpoint("chat.completions", "POST", "/v1/chat/completions", "Chat", "openai_chat", "tokens", "chat"),
-    Endpoint("models.list", "GET", "/v1/models", "Models", "openai_chat", None, "list_models"),
-    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "openai_chat", None, "get_model"),
+    Endpoint("chat.completions", "POST", "/v1/chat/completions", "Chat", "chat", "tokens", "pipeline.forward", _TOKENS),
+    Endpoint("models.list", "GET", "/v1/models", "Models", "chat", None, "pipeline.list_models"),
+    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "chat", None, "pipeline.get_model"),
 )
 
-_EXACT = {(e.method, e.path): e for e in ENDPOINTS if "{" not in e.path}
-_PREFIXED = [(e.path.partition("{")[0], e) for e in ENDPOINTS if "{" in e.path]
-_METHODS: dict[str, list[str]] = {}
+_EXACT: dict[tuple[str, str], Endpoint] = {}
+_OPEN: list[tuple[str, str, Endpoint]] = []
 for _endpoint in ENDPOINTS:
-    _METHODS.setdefault(_endpoint.path, []).append(_endpoint.method)
+    for _path in (_endpoint.path, *_endpoint.aliases):
+        _prefix, _brace, _rest = _path.partition("{")
+        if _brace:
+            _OPEN.append((_prefix, _rest.partition("}")[2], _endpoint))
+        else:
+            _EXACT[_endpoint.method, _path] = _endpoint
+# `/v1/videos/{id}/content` before `/v1/videos/{id}`, whose parameter would take the rest.
+_OPEN.sort(key=lambda row: -len(row[1]))
+METHODS = tuple(dict.fromkeys(endpoint.method for endpoint in ENDPOINTS))
 
 
 def match(method: str, path: str) -> tuple[Endpoint, str] | None:
-    """The endpoint for a request and its path parameter (a model's name may contain slashes), or None.
+    """The endpoint for a request and its path parameter, or None. The path is decoded already, as ASGI has it.
 
-    The path is decoded already, as ASGI has it.
+    A parameter keeps what follows it after a colon (`gemini-2.5-flash:generateContent`): it is the dialect's to read.
     """
     found = _EXACT.get((method, path))
     if found is not None:
         return found, ""
-    for prefix, endpoint in _PREFIXED:
-        if endpoint.method == method and path.startswith(prefix) and len(path) > len(prefix):
-            return endpoint, path[len(prefix) :]
+    for prefix, suffix, endpoint in _OPEN:
+        if endpoint.method == method and path.startswith(prefix) and path.endswith(suffix):
+            end = len(path) if suffix.startswith(":") else len(path) - len(suffix)
+            if len(path) - len(suffix) > len(prefix):
+                return endpoint, path[len(prefix) : end]
     return None
 
 
 def allowed_methods(path: str) -> list[str]:
     """The methods that a path answers to; empty for an unknown path."""
-    methods = list(_METHODS.get(path, ()))
-    methods += [e.method for prefix, e in _PREFIXED if path.startswith(prefix) and len(path) > len(prefix)]
-    return methods
+    return [method for method in METHODS if match(method, path) is not None]

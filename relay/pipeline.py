@@ -20,9 +20,11 @@ from channels_app.snapshot import ModelInfo
 from costrouter.lib.money import usd_text
 from relay import auth, capture, routing, tokens
 from relay.context import Context
+from relay.convert import ways
 from relay.errors import ERRORS, RelayError
 from relay.plain import PlainExchange
-from relay.protocols import openai_chat
+from relay.protocols import DIALECTS
+from relay.protocols.base import Request
 from relay.providers import PROVIDERS
 from relay.quote import Quote, counted_bound, quote, text_bound
 from relay.reply import Reply, send_reply
@@ -40,9 +42,9 @@ COUNT_ALWAYS = 64 * 1024
 _DISCONNECT = "http.disconnect"
 
 
-async def authenticate(ctx: Context, runtime: Runtime, query: str) -> None:
+async def authenticate(ctx: Context, runtime: Runtime) -> None:
     """Who calls, and whether they may. Comes before the body is read."""
-    key = auth.key_of(ctx.headers, query)
+    key = auth.key_of(ctx.headers, ctx.query)
     ctx.caller = await auth.identify(key, runtime.keys)
     auth.authorize(ctx.caller, ctx.client_ip)
 
@@ -77,20 +79,46 @@ async def _send_json(ctx: Context, value: object) -> None:
     await send_reply(ctx, Reply(200, [(b"content-type", b"application/json")], msgspec.json.encode(value)))
 
 
-async def chat(ctx: Context, runtime: Runtime, _: str) -> None:
-    """`POST /v1/chat/completions`."""
+async def forward(ctx: Context, runtime: Runtime, path: str) -> None:
+    """Every endpoint whose JSON body goes to a channel."""
+    require_writer(runtime)
+    await read(ctx, path)
+    await serve(ctx, runtime)
+
+
+def require_writer(runtime: Runtime) -> None:
+    """Raise `unavailable` while nothing can be recorded."""
     if not runtime.writer.healthy:
         raise RelayError("unavailable", "Requests cannot be recorded now; try again.", headers={"retry-after": "1"})
+
+
+async def read(ctx: Context, path: str) -> Request:
+    """The request's body, read in its dialect."""
     body = await read_body(ctx)
-    parse = openai_chat.parse
+    parse = DIALECTS[ctx.endpoint.protocol].parse
     if len(body) > THREAD_BYTES:
-        chat = await asyncio.get_running_loop().run_in_executor(None, parse, body)
+        request = await asyncio.get_running_loop().run_in_executor(None, parse, body, path)
     else:
-        chat = parse(body)
-    ctx.chat, ctx.model, ctx.streamed = chat, chat.model, chat.stream
+        request = parse(body, path)
+    ctx.request, ctx.model, ctx.streamed = request, request.model, request.stream
+    return request
+
+
+async def serve(ctx: Context, runtime: Runtime) -> None:
+    """A request that was read: priced, held, forwarded and captured."""
     price(ctx, runtime)
+    find_ways(ctx)
     await hold(ctx, runtime)
-    await (_stream if chat.stream else _plain)(ctx, runtime)
+    await (_stream if ctx.streamed else _plain)(ctx, runtime)
+
+
+def find_ways(ctx: Context) -> None:
+    """How each channel is asked. Raises RelayError where none can express the request."""
+    assert ctx.request is not None and ctx.route is not None
+    channels = ctx.route.channels
+    ctx.ways = ways(ctx.request, channels, seed=ctx.request_id.removeprefix("req_"))
+    if len(ctx.ways) < len(channels):
+        ctx.route = replace(ctx.route, channels=tuple(channel for channel in channels if channel.id in ctx.ways))
 
 
 async def read_body(ctx: Context) -> bytes:
@@ -137,11 +165,11 @@ class ClientGone(Exception):
 
 def price(ctx: Context, runtime: Runtime) -> None:
     """Where the request may go and what it costs there. Raises RelayError: unknown, not allowed, unpriced."""
-    assert ctx.caller is not None and ctx.chat is not None
-    snapshot = runtime.snapshot
+    assert ctx.caller is not None and ctx.request is not None
+    snapshot, features = runtime.snapshot, ctx.request.features
     ctx.route = routing.resolve(ctx.model, ctx.caller.key, snapshot.routing)
     now = utc_now()
-    tier = next((feature.tier for feature in ctx.chat.features if feature.tier), Price.STANDARD)
+    tier = next((feature.tier for feature in features if feature.tier), Price.STANDARD)
     ctx.price = snapshot.price(ctx.model, tier, now)
     if ctx.price is None:
         if tier == Price.STANDARD or snapshot.price(ctx.model, Price.STANDARD, now) is None:
@@ -152,15 +180,16 @@ def price(ctx: Context, runtime: Runtime) -> None:
     if tier != Price.STANDARD:
         _keep_channels_of_tier(ctx, tier)
     ctx.rates = snapshot.rates(ctx.price, ctx.route.group.rate)
-    for feature in ctx.chat.features:
+    if ctx.endpoint.units and not ctx.rates.explicit.intersection(ctx.endpoint.units):
+        units = " or ".join(ctx.endpoint.units)
+        raise RelayError("unpriced_model", f"The model {ctx.model} has no price here for {units}.", param="model")
+    for feature in features:
         if feature.tier is None and (feature.unit is None or feature.unit not in ctx.rates.explicit):
             raise RelayError(
                 "unpriced_feature",
                 f"{feature.field} changes what the request costs, and has no price here for {ctx.model}.",
                 param=feature.field,
             )
-        if feature.unit == "searches":
-            ctx.extra["searches"] = ctx.chat.choices
 
 
 def _keep_channels_of_tier(ctx: Context, tier: str) -> None:
@@ -176,20 +205,18 @@ def _keep_channels_of_tier(ctx: Context, tier: str) -> None:
 
 async def hold(ctx: Context, runtime: Runtime) -> None:
     """Hold what the request may cost. Raises RelayError: too little money, or no database."""
-    chat, route, rates = ctx.chat, ctx.route, ctx.rates
-    assert chat is not None and route is not None and rates is not None
-    quoted = quote(chat, route.model, rates, text_tokens=text_bound(chat), extra=ctx.extra)
+    request, route, rates = ctx.request, ctx.route, ctx.rates
+    assert request is not None and route is not None and rates is not None
+    quoted = quote(request, route.model, rates, text_tokens=text_bound(request))
     outcome = await _ask(ctx, runtime, quoted)
     if isinstance(outcome, Refused):
         # Bytes are a generous bound. Before refusing, count tokens; not of a long text that no count could help.
-        if chat.text_bytes > COUNT_ALWAYS:
-            least = quote(chat, route.model, rates, text_tokens=0, extra=ctx.extra).minimum
+        if request.text_bytes > COUNT_ALWAYS:
+            least = quote(request, route.model, rates, text_tokens=0).minimum
             if least > outcome.available:
                 raise _too_little(outcome, quoted)
-        counted = await asyncio.get_running_loop().run_in_executor(None, tokens.count, chat.texts)
-        closer = quote(
-            chat, route.model, rates, text_tokens=min(text_bound(chat), counted_bound(counted)), extra=ctx.extra
-        )
+        counted = await asyncio.get_running_loop().run_in_executor(None, tokens.count, request.texts)
+        closer = quote(request, route.model, rates, text_tokens=min(text_bound(request), counted_bound(counted)))
         if closer.minimum < quoted.minimum:
             quoted = closer
             outcome = await _ask(ctx, runtime, quoted)
@@ -198,7 +225,7 @@ async def hold(ctx: Context, runtime: Runtime) -> None:
     assert isinstance(outcome, Granted)
     ctx.granted = outcome.amount
     ctx.input_bound = quoted.input_tokens
-    if outcome.amount < quoted.want and chat.cap is None:
+    if outcome.amount < quoted.want and request.cap is None:
         ctx.cap = quoted.output_cap(outcome.amount)
 
 
@@ -257,13 +284,16 @@ def _release(ctx: Context, runtime: Runtime, code: str) -> None:
 
 def _too_little(refused: Refused, quoted: Quote) -> RelayError:
     affords = quoted.output_cap(refused.available)
+    advice = "Top up, or ask for less."
+    if affords is not None:
+        advice = f"which affords {affords:,} output tokens. Top up, shorten the input, or ask for fewer output tokens."
     code, where = "insufficient_balance", "this organization's balance"
     if refused.budget_id is not None:
         code, where = "budget_exceeded", "the budget of this API key, member or organization"
     return RelayError(
         code,
-        f"This request needs {usd_text(quoted.minimum)}, but {where} has only {usd_text(refused.available)} available, "
-        f"which affords {affords or 0:,} output tokens. Top up, shorten the input, or ask for fewer output tokens.",
+        f"This request needs {usd_text(quoted.minimum)}, but {where} has only {usd_text(refused.available)} available"
+        f"{', ' if affords is not None else '. '}{advice}",
     )
 
 

@@ -11,7 +11,7 @@ from relay.attempts import ClientFault, try_channels
 from relay.capture import COMMIT_SECONDS
 from relay.context import Context
 from relay.errors import RelayError
-from relay.protocols.openai_chat_answer import Answer, answer_body, read_answer
+from relay.protocols.base import Answer
 from relay.reply import Header, Reply
 from relay.runtime import Runtime
 from relay.tasks import done_within, spawn
@@ -73,16 +73,18 @@ class PlainExchange:
         finally:
             if response is not None:
                 close(response, whole=whole)
-        answer = read_answer(body)
+        answer = self.ctx.ways[channel.id].read_answer(body)
         if answer is None:
             raise UpstreamFailure("not a completion")
+        if answer.content_type == b"":
+            answer.content_type = response.headers.get("content-type", "").encode("ascii", "ignore")
         return answer, returned_headers(response)
 
     async def _deliver(self, answer: Answer, headers: list[Header]) -> Reply:
         ctx, writer = self.ctx, self.runtime.writer
         estimated = answer.units is None
         counted = answer.units if answer.units is not None else await capture.estimate(ctx, answer.texts)
-        units = {**counted, **ctx.extra}
+        units = capture.with_pieces(ctx, counted)
         committed = capture.finish(
             ctx,
             writer,
@@ -93,13 +95,15 @@ class PlainExchange:
             estimated=estimated,
         )
         cost = usd_number(capture.charged(ctx, units, estimated=estimated))
-        body = answer_body(answer, units=units, cost=cost)
+        body = answer.render(units, cost)
+        if ctx.keep is not None:
+            await ctx.keep(answer)
         if not await done_within(committed, COMMIT_SECONDS):
             raise RelayError("unavailable", "The answer could not be recorded in time; it was not delivered.")
         return Reply(
             200,
             [
-                (b"content-type", b"application/json"),
+                (b"content-type", answer.content_type),
                 (b"x-costrouter-cost", cost.encode()),
                 *headers,
             ],

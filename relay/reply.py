@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from relay.context import Context
-from relay.errors import RelayError, openai_error
+from relay.error_shapes import error_body, family
+from relay.errors import RelayError
 
 Header = tuple[bytes, bytes]
-_EXPOSED = b"x-request-id, x-costrouter-cost, x-costrouter-max-output, retry-after"
+_EXPOSED = b"x-request-id, request-id, x-costrouter-cost, x-costrouter-max-output, retry-after"
 
 
 @dataclass(slots=True)
@@ -54,6 +55,8 @@ async def begin(ctx: Context, status: int, headers: list[Header]) -> None:
     """Send the head of an answer."""
     ctx.response_started = True
     own: list[Header] = [(b"x-request-id", ctx.request_id.encode()), (b"x-content-type-options", b"nosniff")]
+    if family(ctx.endpoint.protocol) == "anthropic":
+        own.append((b"request-id", ctx.request_id.encode()))
     if ctx.cap is not None:
         own.append((b"x-costrouter-max-output", b"%d" % ctx.cap))
     await ctx.send(
@@ -67,8 +70,8 @@ async def send_reply(ctx: Context, reply: Reply) -> None:
     await ctx.send({"type": "http.response.body", "body": reply.body})
 
 
-def error_reply(error: RelayError) -> Reply:
+def error_reply(error: RelayError, dialect: str) -> Reply:
     """An error in the client's dialect."""
     headers = [(b"content-type", b"application/json")]
     headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]
-    return Reply(error.status, headers, openai_error(error))
+    return Reply(error.status, headers, error_body(error, dialect))

@@ -15,8 +15,10 @@ from relay import attempts, capture
 from relay.attempts import ClientFault, try_channels
 from relay.capture import COMMIT_SECONDS
 from relay.context import Context
-from relay.errors import RelayError, openai_stream_error
-from relay.protocols.openai_chat_answer import TERMINATOR, StreamReader
+from relay.error_shapes import stream_error
+from relay.errors import RelayError
+from relay.protocols import DIALECTS
+from relay.protocols.base import Cutter, Reader
 from relay.protocols.sse import Splitter
 from relay.reply import Header, Reply, begin
 from relay.runtime import Runtime
@@ -28,10 +30,25 @@ USAGE_SECONDS = 5.0
 # When we are shutting down, how long a client may take to accept that its stream was cut.
 LAST_WORDS_SECONDS = 1.0
 STREAM_HEADERS: list[Header] = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
+
+
+class _Nothing:
+    """A reader before any channel was asked."""
+
+    started = finished = done = failed = False
+    units: dict[str, int] | None = None
+    texts: list[str] = []
+
+    def read(self, event: bytes) -> bytes:
+        return b""
+
+    read_rest = read
+
+    def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
+        return b"", b""
 
 
 class StreamExchange:
@@ -44,10 +61,11 @@ class StreamExchange:
         self._cut = False
         self._reading = True
         self._accepted = False
-        self._splitter = Splitter()
+        self._splitter: Cutter = Splitter()
         self._response: aiohttp.ClientResponse | None = None
         self._next: Callable[[], Awaitable[bytes]] | None = None
-        self._reader = self._new_reader()
+        self._reader: Reader = _Nothing()
+        self._by_body = False
         # Since when we wait for the upstream, or for a client that does not read.
         self._waiting, self._sending, self._silent = math.inf, math.inf, False
         self._timer: asyncio.TimerHandle | None = None
@@ -99,13 +117,8 @@ class StreamExchange:
         self.runtime.exchanges.discard(self)
         capture.ensure(self.ctx, self.runtime.writer)
 
-    def _new_reader(self) -> StreamReader:
-        ctx = self.ctx
-        assert ctx.chat is not None
-        return StreamReader(
-            include_usage=ctx.chat.include_usage,
-            cost_of=lambda units: usd_number(capture.cost_of(ctx, {**units, **ctx.extra})),
-        )
+    def _cost_of(self, units: dict[str, int]) -> str:
+        return usd_number(capture.cost_of(self.ctx, capture.with_pieces(self.ctx, units)))
 
     async def _run(self) -> Reply | None:
         """None once it was sent; a Reply for an upstream's refusal. Raises RelayError before the first event."""
@@ -134,7 +147,7 @@ class StreamExchange:
             self._reading = False
             # The upstream stops working for nobody; its connection is kept only where its answer was read whole.
             if self._response is not None:
-                if self._reader.done:
+                if self._reader.done or self._response.content.at_eof():
                     spawn(end(self._response), name=f"end {ctx.request_id}")
                 else:
                     close(self._response, whole=False)
@@ -143,8 +156,10 @@ class StreamExchange:
 
     async def _open(self, channel: ChannelInfo) -> tuple[bytes, list[Header]]:
         """Ask a channel, and read up to its first data event: until then, another channel may answer instead."""
-        self._reader = self._new_reader()
-        self._splitter = Splitter()
+        way = self.ctx.ways[channel.id]
+        self._reader = way.reader(self._cost_of)
+        self._splitter = way.dialect.streaming.cutter()
+        self._by_body = way.dialect.streaming.by_body
         self._response = None
         self._accepted = False
         opened = False
@@ -162,7 +177,7 @@ class StreamExchange:
             if not self._reader.started:
                 raise UpstreamFailure("error event" if self._reader.failed else "empty stream")
             opened = True
-            return out, returned_headers(response)
+            return out, [(b"content-type", self._content_type(response)), *returned_headers(response)]
         except (UpstreamFailure, ClientFault, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -172,12 +187,18 @@ class StreamExchange:
                 response, self._response = self._response, None
                 close(response, whole=False)
 
+    def _content_type(self, response: aiohttp.ClientResponse) -> bytes:
+        request = self.ctx.request
+        assert request is not None
+        named = DIALECTS[request.dialect].streaming.content_type
+        return named(request) if named else response.headers.get("content-type", "").encode("ascii", "ignore")
+
     def _read(self, chunk: bytes) -> bytes:
         """What of a chunk goes to the client; an empty chunk is the end, and what it leaves unfinished."""
         reader = self._reader
         if not chunk:
             rest = self._splitter.rest()
-            return reader.read_rest(rest) if rest else b""
+            return reader.read_rest(rest) if rest or self._by_body else b""
         out = b""
         for event in self._splitter.feed(chunk):
             out += reader.read(event)
@@ -235,16 +256,19 @@ class StreamExchange:
         ctx, reader = self.ctx, self._reader
         estimated = reader.units is None
         counted = reader.units if reader.units is not None else await capture.estimate(ctx, reader.texts)
-        units = {**counted, **ctx.extra}
+        units = capture.with_pieces(ctx, counted)
         status = capture.CANCELLED if self.gone else capture.OK
         committed = self._capture(status, units, estimated=estimated)
         cost = usd_number(capture.charged(ctx, units, estimated=estimated))
-        await self._send(reader.usage_event(counted, cost=cost))
+        now, held = reader.last(units, cost)
+        await self._send(now)
+        if ctx.keep is not None and not self.gone:
+            await ctx.keep(reader)
         if not await done_within(committed, COMMIT_SECONDS):
             error = RelayError("unavailable", "The answer could not be recorded in time.")
-            await self._send(openai_stream_error(error), last=True)
+            await self._send(stream_error(error, ctx.endpoint.protocol), last=True)
             return
-        await self._send(TERMINATOR, last=True)
+        await self._send(held, last=True)
 
     async def _interrupted(self) -> None:
         """The client went away, or we are shutting down: what was asked and delivered is counted and charged."""
@@ -252,7 +276,7 @@ class StreamExchange:
         units: dict[str, int] = {}
         if self._accepted:
             units = reader.units or await capture.estimate(ctx, reader.texts)
-            units = {**units, **ctx.extra}
+            units = capture.with_pieces(ctx, units)
         self._capture(capture.CANCELLED, units, estimated=True, error_code="shutting_down" if self._cut else "")
         if not self.gone:
             await self._end_with(RelayError("shutting_down", "The relay is shutting down; the answer was cut short."))
@@ -281,7 +305,7 @@ class StreamExchange:
         if self.ctx.response_started:
             try:
                 async with asyncio.timeout(LAST_WORDS_SECONDS if self._cut else None):
-                    await self._send(openai_stream_error(error), last=True)
+                    await self._send(stream_error(error, self.ctx.endpoint.protocol), last=True)
             except TimeoutError:
                 return  # a client that does not read must not keep us from stopping
         elif not self.gone:

@@ -6,8 +6,10 @@ import asyncio
 import socket
 import ssl
 import time
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Protocol
 
 import aiohttp
 import yarl
@@ -18,6 +20,7 @@ from multidict import CIMultiDict
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib import netguard
 from relay.providers import PROVIDERS
+from relay.providers.base import Call
 
 # An upstream's error is read up to here; a model's whole answer up to MAX_ANSWER_BYTES.
 MAX_ERROR_BYTES = 256 * 1024
@@ -27,9 +30,18 @@ MAX_ANSWER_BYTES = 256 * 1024 * 1024
 STALE_SECONDS, MAX_STALE = 1.0, 10
 # After its last event a stream has this long to end properly, so that its connection can be kept.
 END_SECONDS = 1.0
+# URLs and headers kept: one a channel, dialect, model and action.
+MAX_PREPARED = 10_000
 _reused: ContextVar[list[bool]] = ContextVar("reused")
 # Of a client's headers only these go upstream: no cookies, no keys, no account, no hop-by-hop headers.
-FORWARDED = (b"user-agent", b"openai-beta")
+FORWARDED = (b"user-agent",)
+# And these, to an upstream that speaks the dialect they belong to.
+FORWARDED_WITHIN = {
+    "chat": (b"openai-beta",),
+    "responses": (b"openai-beta",),
+    "anthropic": (b"anthropic-version", b"anthropic-beta"),
+    "anthropic_count": (b"anthropic-version", b"anthropic-beta"),
+}
 # Of an upstream's headers only these go to the client: nothing of the operator's account or limits.
 RETURNED = ("openai-processing-ms", "openai-version")
 
@@ -73,6 +85,17 @@ class _Prepared:
     channel: ChannelInfo
     url: yarl.URL
     headers: CIMultiDict[str]
+    sign: Callable[[str, str, str, bytes], list[tuple[bytes, bytes]]] | None
+
+
+class Upload(Protocol):
+    """A body that is streamed, and can be sent again: `length` bytes of `content_type`."""
+
+    content_type: str
+    length: int
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body from its beginning."""
 
 
 class Upstreams:
@@ -82,7 +105,7 @@ class Upstreams:
         context = ssl.create_default_context()
         self._public = _session(_GuardedResolver(), context)
         self._private = _session(None, context)
-        self._prepared: dict[tuple[int, str], _Prepared] = {}
+        self._prepared: dict[tuple[int, Call], _Prepared] = {}
         self._timeouts: dict[tuple[float, float | None], aiohttp.ClientTimeout] = {}
 
     async def close(self) -> None:
@@ -91,18 +114,36 @@ class Upstreams:
         await self._private.close()
 
     async def send(
-        self, channel: ChannelInfo, *, dialect: str, body: bytes, headers: list[tuple[str, str]], silence: float | None
+        self,
+        channel: ChannelInfo,
+        call: Call,
+        *,
+        body: bytes | Upload,
+        headers: list[tuple[str, str]],
+        silence: float | None,
+        method: str = "POST",
     ) -> aiohttp.ClientResponse:
-        """POST a body to a channel; the answer's head, its body still to be read. Raises UpstreamFailure.
+        """Send a body to a channel; the answer's head, its body still to be read. Raises UpstreamFailure.
 
         Bounded by the channel's connect timeout, and by `silence` seconds without a byte (None: the caller minds).
         The first-byte timeout is the caller's, who knows what counts as one.
         """
-        prepared = self._prepare(channel, dialect)
+        prepared = self._prepare(channel, call)
         sent = prepared.headers
         if headers:
             sent = sent.copy()
-            sent.extend(headers)
+            sent.update(headers)
+        if prepared.sign is not None:
+            assert isinstance(body, bytes)  # what is signed is never uploaded in parts
+            sent = sent.copy()
+            try:
+                signed = prepared.sign(channel.credentials, method, str(prepared.url), body)
+            except ValueError as error:
+                raise UpstreamFailure("unusable credentials") from error
+            sent.update((name.decode(), value.decode()) for name, value in signed)
+        if not isinstance(body, bytes):
+            sent = sent.copy()
+            sent.update({"content-type": body.content_type, "content-length": str(body.length)})
         session = self._private if channel.allow_private_addresses else self._public
         timeout = self._timeout(channel.connect_timeout, silence)
         reused = [False]
@@ -110,7 +151,10 @@ class Upstreams:
         for _ in range(MAX_STALE):
             started = time.monotonic()
             try:
-                return await session.post(prepared.url, data=body, headers=sent, timeout=timeout, allow_redirects=False)
+                data = body if isinstance(body, bytes) else body.chunks()
+                return await session.request(
+                    method, prepared.url, data=data, headers=sent, timeout=timeout, allow_redirects=False
+                )
             except Exception as error:
                 failure = failure_of(error)
                 if not (reused[0] and failure.disconnected and time.monotonic() - started < STALE_SECONDS):
@@ -118,20 +162,22 @@ class Upstreams:
                 reused[0] = False
         raise UpstreamFailure("connection closed")
 
-    def _prepare(self, channel: ChannelInfo, dialect: str) -> _Prepared:
-        found = self._prepared.get((channel.id, dialect))
+    def _prepare(self, channel: ChannelInfo, call: Call) -> _Prepared:
+        found = self._prepared.get((channel.id, call))
         if found is not None and found.channel is channel:
             return found
         provider = PROVIDERS[channel.provider]
         try:
-            url = yarl.URL(provider.url(channel.base_url, dialect))
+            url = yarl.URL(provider.url_of(call), encoded=provider.url is not None)
             if not url.host:
                 raise ValueError("no host")
         except ValueError as error:
             raise UpstreamFailure("invalid URL") from error
         headers = CIMultiDict({"content-type": "application/json", "accept-encoding": "identity"})
         headers.extend((name.decode(), value.decode()) for name, value in provider.headers(channel.credentials))
-        prepared = self._prepared[channel.id, dialect] = _Prepared(channel, url, headers)
+        if len(self._prepared) >= MAX_PREPARED:
+            self._prepared.clear()
+        prepared = self._prepared[channel.id, call] = _Prepared(channel, url, headers, provider.sign)
         return prepared
 
     def _timeout(self, connect: float, silence: float | None) -> aiohttp.ClientTimeout:
@@ -176,9 +222,10 @@ def failure_of(cause: BaseException) -> UpstreamFailure:
     return UpstreamFailure(f"transport error {type(cause).__name__}")
 
 
-def forwarded_headers(headers: dict[bytes, bytes]) -> list[tuple[str, str]]:
-    """The client's headers that go upstream."""
-    return [(name.decode(), headers[name].decode("ascii", "ignore")) for name in FORWARDED if name in headers]
+def forwarded_headers(headers: dict[bytes, bytes], dialect: str) -> list[tuple[str, str]]:
+    """The client's headers that go to an upstream that is asked in this dialect, where it is the client's own."""
+    names = (*FORWARDED, *FORWARDED_WITHIN.get(dialect, ()))
+    return [(name.decode(), headers[name].decode("ascii", "ignore")) for name in names if name in headers]
 
 
 def returned_headers(response: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.errors import RelayError, openai_stream_error
-from relay.protocols.openai_chat_answer import StreamReader, answer_body, read_answer, usage_object
+from relay.error_shapes import stream_error
+from relay.errors import RelayError
+from relay.protocols.openai_chat import parse
+from relay.protocols.openai_chat_answer import StreamReader, read_answer, usage_object
 from relay.protocols.sse import EventTooLarge, Splitter, data_of
 from relay.protocols.usage import openai_units
-from tests.doubles import CHUNK, DONE, USAGE, completion, delta, event, usage_chunk, whole_stream
+from tests.doubles import CHUNK, DONE, USAGE, ask, completion, delta, event, usage_chunk, whole_stream
 
 
 def split(data, cuts):
@@ -163,7 +165,8 @@ def test_units_are_disjoint_and_add_up(usage):
 
 
 def reader(*, include_usage=False):
-    return StreamReader(include_usage=include_usage, cost_of=lambda units: f"{sum(units.values())}.5")
+    request = parse(json.dumps(ask(stream=True, stream_options={"include_usage": include_usage})).encode())
+    return StreamReader(request, lambda units: f"{sum(units.values())}.5")
 
 
 def test_usage_is_hidden_from_a_client_that_did_not_ask():
@@ -204,7 +207,8 @@ def test_a_broken_usage_is_shown_to_nobody_and_replaced_by_our_own_count(asked):
     stream = reader(include_usage=asked)
     stream.read(delta("Hi", finish="stop"))
     assert stream.read(usage_chunk({"prompt_tokens": -1, "completion_tokens": 5})) == b""
-    ours = stream.usage_event({"input": 7, "output": 1}, cost="0.25")
+    ours, held = stream.last({"input": 7, "output": 1}, "0.25")
+    assert held == DONE
     if asked:
         expected = {**CHUNK, "choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}}
         expected["usage"]["cost"] = 0.25
@@ -280,7 +284,7 @@ def test_an_answer_travels_on_as_it_was_with_its_cost():
     body = b'{"id":"x","choices":[{"a":1e5,"b":"\\u00e9"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"cost":9}}'
     answer = read_answer(body)
     assert answer.units == {"input": 10, "output": 5}
-    assert answer_body(answer, units=answer.units, cost="0.00002") == body.replace(b'"cost":9', b'"cost":0.00002')
+    assert answer.render(answer.units, "0.00002") == body.replace(b'"cost":9', b'"cost":0.00002')
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": -1}, "none"])
@@ -288,11 +292,11 @@ def test_an_answer_without_usage_gets_our_own_count(usage):
     answer = read_answer(json.dumps({**completion("Hi", usage=None), "usage": usage}).encode())
     assert (answer.units, "".join(answer.texts)) == (None, "Hi")
     units = {"input": 7, "output": 1}
-    sent = json.loads(answer_body(answer, units=units, cost="0.25"))
+    sent = json.loads(answer.render(units, "0.25"))
     assert sent["usage"] == {**usage_object(units), "cost": 0.25}
 
 
 def test_an_error_in_mid_stream_is_one_event():
-    raw = openai_stream_error(RelayError("upstream_error", 'it "failed"\n\nbadly'))
+    raw = stream_error(RelayError("upstream_error", 'it "failed"\n\nbadly'), "chat")
     assert split(raw, []) == [raw]
     assert json.loads(data_of(raw))["error"]["message"] == 'it "failed"\n\nbadly'

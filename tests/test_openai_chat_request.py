@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from relay.errors import RelayError
 from relay.protocols import openai_chat
-from relay.protocols.openai_chat import Feature, Media, estimated_media_tokens, parse, upstream_body
+from relay.protocols.base import Feature, Media, Target
+from relay.protocols.openai_chat import parse, upstream_body
+from relay.quote import estimated_media_tokens
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -63,7 +65,7 @@ def test_null_is_as_good_as_absent():
     names = ("n", "max_tokens", "max_completion_tokens", "stream", "stream_options", "service_tier", "modalities")
     names += ("tools", "web_search_options", "store", "conversation", "previous_response_id", "plugins", "best_of")
     request = read(**dict.fromkeys(names))
-    assert (request.choices, request.cap, request.stream, request.include_usage) == (1, None, False, False)
+    assert (request.choices, request.cap, request.stream, request.options) == (1, None, False, False)
     assert (request.features, request.has_tools) == ([], False)
 
 
@@ -75,7 +77,7 @@ def test_of_two_caps_the_larger_is_held_for():
 def test_of_a_key_given_twice_the_last_counts_and_only_it_travels_on():
     request = parse(b'{"model":"a","max_tokens":1,"model":"m","messages":[{}],"max_tokens":9}')
     assert (request.model, request.cap) == ("m", 9)
-    assert upstream_body(request, model="m", cap_field="max_tokens", cap=None).count(b"max_tokens") == 1
+    assert upstream_body(request, Target("m")).count(b"max_tokens") == 1
 
 
 @pytest.mark.parametrize("body", [b'{"a":%s}', b'{"model":"m","messages":[{"content":%s}]}', b"%s"])
@@ -208,7 +210,7 @@ def test_what_changes_the_charge_is_a_feature(fields, features):
 
 def body_of(text, *, stream=False, cap=None, cap_field="max_tokens", stores=False):
     fields = f'{{"model" : "m", "messages":[{{"content":"x"}}]{text}}}'.encode()
-    return upstream_body(parse(fields), model="up/stream", cap_field=cap_field, cap=cap, stores=stores)
+    return upstream_body(parse(fields), Target("up/stream", cap=cap, cap_field=cap_field, stores=stores))
 
 
 ODD = [
@@ -273,7 +275,7 @@ def test_any_json_is_taken_whole_or_refused_with_a_400(fields, content):
         assert status_of(body) == 400
         return
     request = parse(body)
-    sent = msgspec.json.decode(upstream_body(request, model="u", cap_field="max_tokens", cap=None))
+    sent = msgspec.json.decode(upstream_body(request, Target("u")))
     assert sent == {**msgspec.json.decode(body), "model": "u"} | {
         name: sent[name] for name in ("stream_options", "store") if name in sent
     }

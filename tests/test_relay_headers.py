@@ -77,7 +77,7 @@ def test_only_named_headers_pass_in_either_direction(world, upstream, relay, cli
         "x-request-id": record.request_id,
         "x-content-type-options": "nosniff",
         "access-control-allow-origin": "*",
-        "access-control-expose-headers": "x-request-id, x-costrouter-cost, x-costrouter-max-output, retry-after",
+        "access-control-expose-headers": "x-request-id, request-id, x-costrouter-cost, x-costrouter-max-output, retry-after",
         "vary": "origin",
     }
     if stream:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from relay import ir
 from relay.protocols.fields import Fields
+from relay.protocols.sse import Splitter
 
 # A charge in USD as JSON writes it, for units.
 CostOf = Callable[[dict[str, int]], str]
@@ -95,14 +96,23 @@ class Reader(Protocol):
     `failed`: the upstream reported an error. `units`: the usage, once told. `texts`: what was said so far.
     """
 
-    started: bool
-    done: bool
-    failed: bool
-    units: dict[str, int] | None
-    texts: list[str]
+    @property
+    def started(self) -> bool: ...
 
     @property
     def finished(self) -> bool: ...
+
+    @property
+    def done(self) -> bool: ...
+
+    @property
+    def failed(self) -> bool: ...
+
+    @property
+    def units(self) -> dict[str, int] | None: ...
+
+    @property
+    def texts(self) -> list[str]: ...
 
     def read(self, event: bytes) -> bytes:
         """What of an event (with the blank line that ends it) goes to the client now."""
@@ -117,14 +127,23 @@ class Reader(Protocol):
 class Decoder(Protocol):
     """The same for another dialect's stream: events become those of `relay.ir`."""
 
-    started: bool
-    done: bool
-    failed: bool
-    units: dict[str, int] | None
-    texts: list[str]
+    @property
+    def started(self) -> bool: ...
 
     @property
     def finished(self) -> bool: ...
+
+    @property
+    def done(self) -> bool: ...
+
+    @property
+    def failed(self) -> bool: ...
+
+    @property
+    def units(self) -> dict[str, int] | None: ...
+
+    @property
+    def texts(self) -> list[str]: ...
 
     def decode(self, event: bytes) -> list[ir.Event]:
         """What an event (with the blank line that ends it) means."""
@@ -157,6 +176,36 @@ class Conversation:
     encoder: Callable[[Request, str], Encoder]
 
 
+class Cutter(Protocol):
+    """Cuts a byte stream into events."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The events that are complete now. May raise where the bytes cannot be cut."""
+
+    def rest(self) -> bytes:
+        """What is left when the stream has ended; empty where nothing is."""
+
+
+def server_sent(_: Request) -> bytes:
+    """The content type of server-sent events."""
+    return b"text/event-stream; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """How a dialect streams. `cutter`: what cuts an upstream's bytes into events. `content_type`: what the client gets,
+    None: what the upstream says. `by_body`: the end of the body is the only sign that an answer is complete: the reader
+    is then told by `read_rest`.
+    """
+
+    cutter: Callable[[], Cutter] = Splitter
+    content_type: Callable[[Request], bytes] | None = server_sent
+    by_body: bool = False
+
+
+EVENTS = Streaming()
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """A client dialect.
@@ -165,7 +214,7 @@ class Dialect:
     `body(request, target)`: the same request for an upstream that speaks this dialect.
     `read_answer(body, request)`: None where the body is no answer (an error in a 200, an empty body).
     `reader(request, cost_of)`: for a streamed answer.
-    `conversation`: how it is converted; None where it never is.
+    `conversation`: how it is converted; None where it never is. `streaming`: how its streams are cut and named.
     """
 
     name: str
@@ -174,3 +223,4 @@ class Dialect:
     read_answer: Callable[[bytes, Request], Answer | None]
     reader: Callable[[Request, CostOf], Reader] | None = None
     conversation: Conversation | None = None
+    streaming: Streaming = EVENTS

@@ -1,4 +1,5 @@
-"""OpenAI chat completions, the answer: what it used, what of it the client sees, and when it is over.
+"""OpenAI chat completions, the answer: what it used, what of it the client sees, and when it is over. Legacy completions
+answer alike: a choice has `text` where a chat completion's has a message or a delta.
 
 Source of the format: the response types of the openai 3.54 package.
 """
@@ -10,12 +11,11 @@ from typing import Any
 
 import msgspec
 
-from costrouter.lib.units import UNITS
 from relay.errors import RelayError
 from relay.protocols.base import Answer, CostOf, Request
 from relay.protocols.fields import Fields, given, strings, top_level, value_of
 from relay.protocols.sse import data_of
-from relay.protocols.usage import openai_units
+from relay.protocols.usage import openai_units, openai_usage
 
 _encode = msgspec.json.encode
 
@@ -35,7 +35,7 @@ def read_answer(body: bytes, _: Request | None = None) -> Answer | None:
     if units is None:
         for choice in choices:
             if isinstance(choice, dict):
-                message = choice.get("message")
+                message = choice.get("message", choice.get("text"))
                 strings({**message, "role": ""} if isinstance(message, dict) else message, texts)
     return Answer(units, texts, partial(_with_cost, fields))
 
@@ -53,22 +53,15 @@ def _usage_with_cost(usage: msgspec.Raw | None, units: dict[str, int], cost: str
     except msgspec.DecodeError:
         fields = None
     if fields is None or openai_units(msgspec.json.decode(_encode(fields))) is None:
-        fields = top_level.decode(_encode(usage_object(units)))
+        fields = top_level.decode(_encode(openai_usage(units)))
     fields["cost"] = msgspec.Raw(cost.encode())
     return msgspec.Raw(_encode(fields))
-
-
-def usage_object(units: dict[str, int]) -> dict[str, int]:
-    """An OpenAI `usage` of our own counts, for an upstream that sent none."""
-    output = {"output", "audio_out", "image_out"}
-    made = sum(quantity for name, quantity in units.items() if name in output)
-    read = sum(q for name, q in units.items() if name not in output and name != "reasoning" and UNITS[name].per > 1_000)
-    return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
 
 
 class _Choice(msgspec.Struct):
     index: Any = 0
     delta: Any = None
+    text: Any = None  # of a legacy completion
     finish_reason: Any = None
 
 
@@ -134,7 +127,7 @@ class StreamReader:
             # Not a chunk as OpenAI sends them: an error in other words, or something new. It passes, uncounted.
             self.failed = b'"error"' in data[:64]
             return b"" if self.failed else event
-        if chunk.error is not None or (chunk.choices is None and _is_error(event, data)):
+        if chunk.error is not None or (chunk.choices is None and is_error(event, data)):
             self.failed = True
             return b""
         if chunk.choices is None and chunk.usage is None:
@@ -147,7 +140,7 @@ class StreamReader:
                 self._begun.add(index)
                 if choice.finish_reason:
                     self._ended.add(index)
-                delta = choice.delta
+                delta = choice.delta or choice.text
                 if delta:
                     content = delta.get("content") if isinstance(delta, dict) else delta
                     if type(content) is str and len(delta) == 1:
@@ -182,7 +175,7 @@ class StreamReader:
         return b"data: " + _encode(fields) + b"\n\n", TERMINATOR
 
 
-def _is_error(event: bytes, data: bytes) -> bool:
+def is_error(event: bytes, data: bytes) -> bool:
     """Whether an event that is no chunk reports an error in other words than OpenAI's `{"error": …}`."""
     if any(line.partition(b":")[2].strip() == b"error" for line in event.splitlines() if line.startswith(b"event")):
         return True

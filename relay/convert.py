@@ -1,0 +1,180 @@
+"""How a channel is asked: in the client's own dialect, or in the nearest one it speaks, with `relay.ir` between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from channels_app.snapshot import ChannelInfo
+from relay import ir
+from relay.errors import RelayError
+from relay.protocols import DIALECTS
+from relay.protocols.base import Answer, Conversation, CostOf, Decoder, Dialect, Encoder, Reader, Request, Target
+from relay.providers import PROVIDERS
+
+# For a client dialect, the others from the nearest on: Responses carries reasoning that chat cannot.
+NEAREST: dict[str, tuple[str, ...]] = {
+    "chat": ("responses", "anthropic", "gemini", "bedrock"),
+    "responses": ("chat", "anthropic", "gemini", "bedrock"),
+    "anthropic": ("bedrock", "responses", "chat", "gemini"),
+    "gemini": ("chat", "responses", "anthropic", "bedrock"),
+}
+
+
+@dataclass(slots=True)
+class Passing:
+    """The client's own dialect: the body goes on as bytes, with only what must change changed."""
+
+    dialect: Dialect
+    request: Request
+    converts: bool = False
+
+    def body(self, target: Target) -> bytes:
+        """The body for an upstream."""
+        return self.dialect.body(self.request, target)
+
+    def read_answer(self, body: bytes) -> Answer | None:
+        """An upstream's whole answer."""
+        return self.dialect.read_answer(body, self.request)
+
+    def reader(self, cost_of: CostOf) -> Reader:
+        """A reader of an upstream's streamed answer."""
+        assert self.dialect.reader is not None
+        return self.dialect.reader(self.request, cost_of)
+
+
+@dataclass(slots=True)
+class Converting:
+    """Another dialect: what the client asked is written in it, and its answer in the client's."""
+
+    dialect: Dialect
+    request: Request
+    asked: ir.Request
+    seed: str
+    converts: bool = True
+
+    def body(self, target: Target) -> bytes:
+        """The body for an upstream. Raises RelayError for what it cannot express."""
+        return _conversation(self.dialect).from_ir(self.asked, target)
+
+    def read_answer(self, body: bytes) -> Answer | None:
+        """An upstream's whole answer, to be rendered in the client's dialect."""
+        answer = _conversation(self.dialect).answer_to_ir(body)
+        if answer is None:
+            return None
+        client = _conversation(DIALECTS[self.request.dialect])
+
+        def render(units: dict[str, int], cost: str) -> bytes:
+            answer.units = units
+            return client.answer_from_ir(answer, self.request, self.seed, cost)
+
+        return Answer(answer.units, answer.texts(), render)
+
+    def reader(self, _: CostOf) -> Reader:
+        """A reader of an upstream's streamed answer that writes the client's dialect."""
+        client = _conversation(DIALECTS[self.request.dialect])
+        return ConvertingReader(_conversation(self.dialect).decoder(), client.encoder(self.request, self.seed))
+
+
+Way = Passing | Converting
+
+
+class ConvertingReader:
+    """One dialect's decoder and another's encoder, as a reader. See `relay.protocols.base.Reader`."""
+
+    __slots__ = ("_decoder", "encoder")
+
+    def __init__(self, decoder: Decoder, encoder: Encoder) -> None:
+        self._decoder = decoder
+        self.encoder = encoder
+
+    @property
+    def started(self) -> bool:
+        return self._decoder.started
+
+    @property
+    def finished(self) -> bool:
+        return self._decoder.finished
+
+    @property
+    def done(self) -> bool:
+        return self._decoder.done
+
+    @property
+    def failed(self) -> bool:
+        return self._decoder.failed
+
+    @property
+    def units(self) -> dict[str, int] | None:
+        return self._decoder.units
+
+    @property
+    def texts(self) -> list[str]:
+        return self._decoder.texts
+
+    def read(self, event: bytes) -> bytes:
+        """What an event says, in the client's dialect."""
+        encode = self.encoder.encode
+        return b"".join([encode(said) for said in self._decoder.decode(event)])
+
+    def read_rest(self, event: bytes) -> bytes:
+        """Half an event decodes to nothing."""
+        return self.read(event)
+
+    def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
+        """The end of the stream in the client's dialect."""
+        return self.encoder.last(units, cost)
+
+
+def _conversation(dialect: Dialect) -> Conversation:
+    assert dialect.conversation is not None
+    return dialect.conversation
+
+
+def is_native(channel: ChannelInfo, dialect: str) -> bool:
+    """Whether a channel speaks a dialect: of conversations those it is set to, of others what its provider serves."""
+    if dialect in NEAREST:
+        return dialect in channel.dialects
+    return dialect in PROVIDERS[channel.provider].paths
+
+
+def ways(request: Request, channels: tuple[ChannelInfo, ...], *, seed: str) -> dict[int, Way]:
+    """How each channel is asked, by its id; a channel that cannot be asked this is left out.
+
+    Raises RelayError where none can: what the first of them could not express, or that none serves this endpoint.
+    """
+    found: dict[int, Way] = {}
+    own = Passing(DIALECTS[request.dialect], request)
+    converted: dict[str, Converting | RelayError] = {}
+    problem: RelayError | None = None
+    for channel in channels:
+        if is_native(channel, request.dialect):
+            found[channel.id] = own
+            continue
+        for name in NEAREST.get(request.dialect, ()):
+            if name not in channel.dialects:
+                continue
+            if name not in converted:
+                converted[name] = _convert(request, name, seed)
+            way = converted[name]
+            if not isinstance(way, RelayError):
+                found[channel.id] = way
+                break
+            problem = problem or way
+    if not found:
+        raise problem or RelayError(
+            "unsupported_endpoint", f"No channel of {request.model} serves this endpoint.", param="model"
+        )
+    return found
+
+
+def _convert(request: Request, name: str, seed: str) -> Converting | RelayError:
+    """A request in another dialect, or why it cannot be said there."""
+    source, target = DIALECTS[request.dialect], DIALECTS[name]
+    if source.conversation is None or target.conversation is None:
+        return RelayError("unsupported_endpoint", f"{request.model} is not served in this format.", param="model")
+    try:
+        way = Converting(target, request, source.conversation.to_ir(request), seed)
+        way.body(Target(model=request.model))
+    except RelayError as error:
+        return error
+    return way
