@@ -105,7 +105,8 @@ class Message(msgspec.Struct):
 
 
 class Tool(msgspec.Struct):
-    """A tool. `schema`: JSON Schema of its arguments; of a `custom` tool, `format` is its grammar."""
+    """A tool. `schema`: JSON Schema of its arguments; of a `custom` tool, `format` is that of its input, in
+    Responses' shape: `{"type": "text"}` or `{"type": "grammar", "syntax", "definition"}`."""
 
     name: str
     description: str | None = None
@@ -312,6 +313,6 @@ def unseal(sealed: str, text: str = "") -> Reasoning | None:
         return None
     try:
         inside = msgspec.json.decode(base64.urlsafe_b64decode(sealed[len(_SEAL) :]), type=_Sealed)
-    except (msgspec.MsgspecError, binascii.Error, ValueError):
+    except (msgspec.MsgspecError, binascii.Error, ValueError, RecursionError):
         return None
     return Reasoning(text, inside.origin, inside.signature, inside.redacted, inside.id)

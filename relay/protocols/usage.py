@@ -63,6 +63,26 @@ def openai_units(usage: object) -> dict[str, int] | None:
     return {name: units[name] for name in UNITS if units.get(name)}
 
 
+def openai_usage(units: dict[str, int]) -> dict[str, Any]:
+    """An OpenAI `usage` object of units: the inverse, for a client of that dialect. Details are told where there are
+    any."""
+    count = units.get
+    written = count("cache_write_5m", 0) + count("cache_write_1h", 0)
+    read = {"cached_tokens": count("cache_read", 0), "cache_write_tokens": written}
+    read |= {"audio_tokens": count("audio_in", 0), "image_tokens": count("image_in", 0)}
+    made = {"audio_tokens": count("audio_out", 0), "image_tokens": count("image_out", 0)}
+    prompt = count("input", 0) + sum(read.values())
+    completion = count("output", 0) + sum(made.values())
+    usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
+    usage["total_tokens"] = prompt + completion
+    if any(read.values()):
+        usage["prompt_tokens_details"] = {name: quantity for name, quantity in read.items() if quantity}
+    made["reasoning_tokens"] = count("reasoning", 0)
+    if any(made.values()):
+        usage["completion_tokens_details"] = {name: quantity for name, quantity in made.items() if quantity}
+    return usage
+
+
 def anthropic_units(usage: object) -> dict[str, int] | None:
     """Units of an Anthropic `usage` object, or None where it does not say what was used.
 
@@ -193,3 +213,40 @@ def gemini_usage(units: dict[str, int]) -> dict[str, Any]:
             counts = (("TEXT", text), ("AUDIO", audio), ("IMAGE", image))
             usage[field] = [{"modality": name, "tokenCount": count} for name, count in counts if count]
     return usage
+
+
+def responses_units(usage: object) -> dict[str, int] | None:
+    """Units of a `usage` object of OpenAI's Responses, or None where it does not say what was used.
+
+    Source: `ResponseUsage` of the openai 3.54 package. It counts as a chat completion's does, in other words.
+    """
+    if not isinstance(usage, dict):
+        return None
+    renamed = {
+        "prompt_tokens": usage.get("input_tokens"),
+        "completion_tokens": usage.get("output_tokens", 0),
+        "prompt_tokens_details": usage.get("input_tokens_details"),
+        "completion_tokens_details": usage.get("output_tokens_details"),
+        "total_tokens": usage.get("total_tokens"),
+    }
+    return openai_units(renamed)
+
+
+def responses_usage(units: dict[str, int]) -> dict[str, Any]:
+    """A Responses `usage` object of units: the inverse, for a client of that dialect."""
+    read, written = units.get("cache_read", 0), units.get("cache_write_5m", 0) + units.get("cache_write_1h", 0)
+    details_in = {"cached_tokens": read, "cache_write_tokens": written}
+    details_out = {"reasoning_tokens": units.get("reasoning", 0)}
+    total = {"in": units.get("input", 0) + read + written, "out": units.get("output", 0)}
+    for way, details in (("in", details_in), ("out", details_out)):
+        for medium in ("audio", "image"):
+            if quantity := units.get(f"{medium}_{way}", 0):
+                details[f"{medium}_tokens"] = quantity
+                total[way] += quantity
+    return {
+        "input_tokens": total["in"],
+        "input_tokens_details": details_in,
+        "output_tokens": total["out"],
+        "output_tokens_details": details_out,
+        "total_tokens": total["in"] + total["out"],
+    }
