@@ -9,6 +9,7 @@ from relay.protocols import (
     anthropic,
     anthropic_answer,
     anthropic_count,
+    anthropic_ir,
     embeddings,
     gemini,
     gemini_answer,
@@ -17,6 +18,8 @@ from relay.protocols import (
     moderations,
     openai_chat,
     openai_chat_answer,
+    openai_responses,
+    openai_responses_answer,
     rerank,
 )
 from relay.protocols.base import Dialect
@@ -37,6 +40,7 @@ DIALECTS: dict[str, Dialect] = {
             anthropic.upstream_body,
             anthropic_answer.read_answer,
             anthropic_answer.StreamReader,
+            anthropic_ir.CONVERSATION,
         ),
         Dialect("anthropic_count", anthropic.parse_count, anthropic.upstream_body, anthropic_count.read_answer),
         Dialect(
@@ -48,6 +52,19 @@ DIALECTS: dict[str, Dialect] = {
         ),
         Dialect("gemini_count", gemini_count.parse, gemini_count.body, gemini_count.read_answer),
         Dialect("gemini_embed", gemini_embed.parse, gemini_embed.body, gemini_embed.read_answer),
+        Dialect(
+            "responses",
+            openai_responses.parse,
+            openai_responses.upstream_body,
+            openai_responses_answer.read_answer,
+            openai_responses_answer.StreamReader,
+        ),
+        Dialect(
+            "responses_compact",
+            openai_responses.parse_compact,
+            openai_responses.compact_body,
+            openai_responses_answer.read_compaction,
+        ),
         Dialect("embeddings", embeddings.parse, embeddings.upstream_body, embeddings.read_answer),
         Dialect("rerank", rerank.parse, rerank.upstream_body, rerank.read_answer),
         Dialect("moderations", moderations.parse, moderations.upstream_body, moderations.read_answer),
