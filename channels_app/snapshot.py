@@ -55,6 +55,9 @@ class ModelInfo:
     allowances: Mapping[str, int]
     hidden_reasoning: bool
     created: int
+    display_name: str = ""
+    input_modalities: tuple[str, ...] = ("text",)
+    output_modalities: tuple[str, ...] = ("text",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,9 @@ def load_models(ids: Iterable[int] | None = None) -> dict[int, ModelInfo]:
             allowances={"image": row.image_allowance, "audio": row.audio_allowance, "file": row.file_allowance},
             hidden_reasoning=row.hidden_reasoning,
             created=int(row.created_at.timestamp()),
+            display_name=row.display_name,
+            input_modalities=tuple(row.input_modalities),
+            output_modalities=tuple(row.output_modalities),
         )
         for row in rows
     }
