@@ -28,8 +28,12 @@ class Endpoint:
 _TOKENS = ("input", "output")
 ENDPOINTS = (
     Endpoint("chat.completions", "POST", "/v1/chat/completions", "Chat", "chat", "tokens", "pipeline.forward", _TOKENS),
-    Endpoint("models.list", "GET", "/v1/models", "Models", "chat", None, "pipeline.list_models"),
-    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "chat", None, "pipeline.get_model"),
+    Endpoint("models.list", "GET", "/v1/models", "Models", "chat", None, "models_list.list_models"),
+    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "chat", None, "models_list.get_model"),
+    Endpoint("gemini.models", "GET", "/v1beta/models", "Models", "gemini_models", None, "models_list.list_models"),
+    Endpoint(
+        "gemini.models.get", "GET", "/v1beta/models/{model}", "Models", "gemini_models", None, "models_list.get_model"
+    ),
 )
 
 _EXACT: dict[tuple[str, str], Endpoint] = {}
