@@ -15,6 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costrouter.settings")
 app = Celery("costrouter")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+app.autodiscover_tasks(["relay"], related_name="jobs")
 
 _DAY = 24 * 60 * 60
 # Task, when, and the seconds of one period: a message older than that expires, so a stopped worker leaves no backlog.
@@ -22,6 +23,7 @@ SCHEDULE: tuple[tuple[str, Any, int], ...] = (
     ("billing.tasks.settle", 1, 1),
     ("billing.tasks.sweep", 10, 10),
     ("billing.tasks.reconcile_nightly", crontab(hour="3", minute="10"), _DAY),
+    ("relay.jobs.forget_turns", crontab(minute="25"), 3600),
     ("billing.tasks.prune", crontab(hour="3", minute="40"), _DAY),
 )
 app.conf.beat_schedule = {

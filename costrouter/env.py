@@ -71,6 +71,9 @@ VARIABLES = (
     Variable("BIND", "str", "127.0.0.1", "The address that `manage.py up` listens on."),
     Variable("WEB_WORKERS", "int", 1, "Web processes that `manage.py up` starts."),
     Variable("MAX_BODY_BYTES", "int", 32 * 1024 * 1024, "The largest request body, in bytes, after decompression."),
+    Variable(
+        "RESPONSES_DAYS", "int", 30, "Days that an answer of `/v1/responses` can be continued by its id. 0: keep none."
+    ),
     Variable("ADMIN_EMAIL", "str", "admin@costrouter.local", "The e-mail of the administrator that bootstrap makes."),
     Variable("VAR_DIR", "str", "var", "Folder of the embedded default: database, broker, secrets."),
     Variable("SANDBOX_URL", "str", "", "Where the sandbox answers. Set by `manage.py up` for the processes it starts."),

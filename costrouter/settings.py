@@ -25,6 +25,7 @@ PORT = _given["PORT"]
 BIND = _given["BIND"]
 WEB_WORKERS = _given["WEB_WORKERS"]
 MAX_BODY_BYTES = _given["MAX_BODY_BYTES"]
+RESPONSES_DAYS = _given["RESPONSES_DAYS"]
 ADMIN_EMAIL = _given["ADMIN_EMAIL"]
 SANDBOX_URL = _given["SANDBOX_URL"]
 # What "test this channel" calls; named, since the channels app may not import the relay.

@@ -53,7 +53,7 @@ async def try_channels(ctx: Context, attempt: Callable[[ChannelInfo], Awaitable[
     """The first channel's answer. Raises ClientFault, or RelayError when every channel has failed."""
     assert ctx.route is not None
     failures: list[UpstreamFailure] = []
-    for channel in routing.order(ctx.route.channels):
+    for channel in routing.order(ctx.route.channels, first=ctx.first_channel):
         ctx.channel = channel
         note = {"channel": channel.id, "name": channel.name, "outcome": "", "ms": 0}
         ctx.attempts.append(note)

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from billing.pricing import PriceInfo, Rates
 from channels_app.snapshot import ChannelInfo
 from relay.auth import Caller
@@ -20,7 +22,8 @@ from relay.routing import Route
 class Context:
     """One request. Filled from top to bottom as it moves on; times are of the monotonic clock.
 
-    `keep`: told of a complete answer (an Answer, or the reader of a stream) before its end is delivered.
+    `keep`: told of a complete answer (its body, or the items that a stream brought) before its end is delivered.
+    `first_channel`: the one to try first, where it serves the request.
     """
 
     request_id: str
@@ -40,7 +43,8 @@ class Context:
     price: PriceInfo | None = None
     rates: Rates | None = None
     input_bound: int = 0
-    keep: Callable[[Any], Awaitable[None]] | None = None
+    keep: Callable[[bytes | list[msgspec.Raw]], Awaitable[None]] | None = None
+    first_channel: int | None = None
     granted: int | None = None
     cap: int | None = None
     channel: ChannelInfo | None = None

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
+
+import msgspec
 
 from channels_app.snapshot import ChannelInfo
 from relay import ir
 from relay.errors import RelayError
 from relay.protocols import DIALECTS
-from relay.protocols.base import Answer, Conversation, CostOf, Decoder, Dialect, Encoder, Reader, Request, Target
+from relay.protocols.base import (
+    Answer,
+    Conversation,
+    CostOf,
+    Decoder,
+    Dialect,
+    Encoder,
+    Keeping,
+    Reader,
+    Request,
+    Target,
+)
 from relay.providers import PROVIDERS
 
 # For a client dialect, the others from the nearest on: Responses carries reasoning that chat cannot.
@@ -110,6 +124,10 @@ class ConvertingReader:
     @property
     def texts(self) -> list[str]:
         return self._decoder.texts
+
+    @property
+    def output(self) -> list[msgspec.Raw]:
+        return cast(Keeping, self.encoder).output
 
     def read(self, event: bytes) -> bytes:
         """What an event says, in the client's dialect."""

@@ -36,6 +36,7 @@ ERRORS: dict[str, ErrorKind] = {
     "insufficient_balance": ErrorKind(403, "insufficient_quota"),
     "budget_exceeded": ErrorKind(403, "insufficient_quota"),
     "not_found": ErrorKind(404, INVALID),
+    "previous_response_not_found": ErrorKind(404, INVALID),
     "model_not_found": ErrorKind(404, INVALID),
     "method_not_allowed": ErrorKind(405, INVALID),
     "body_too_large": ErrorKind(413, INVALID),

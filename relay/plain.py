@@ -97,7 +97,7 @@ class PlainExchange:
         cost = usd_number(capture.charged(ctx, units, estimated=estimated))
         body = answer.render(units, cost)
         if ctx.keep is not None:
-            await ctx.keep(answer)
+            await ctx.keep(body)
         if not await done_within(committed, COMMIT_SECONDS):
             raise RelayError("unavailable", "The answer could not be recorded in time; it was not delivered.")
         return Reply(

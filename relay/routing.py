@@ -57,12 +57,19 @@ def resolve(model_name: str, key: KeyInfo, snapshot: RoutingSnapshot) -> Route:
     return Route(model, group, enabled)
 
 
-def order(channels: tuple[ChannelInfo, ...]) -> Iterator[ChannelInfo]:
-    """The channels to try, at most three: the highest priority first, within a priority by chance and weight."""
+def order(channels: tuple[ChannelInfo, ...], *, first: int | None = None) -> Iterator[ChannelInfo]:
+    """The channels to try, at most three: the highest priority first, within a priority by chance and weight.
+
+    `first`: a channel that comes before all others, where it is among them.
+    """
     if len(channels) == 1:
         yield channels[0]
         return
     left = MAX_ATTEMPTS
+    if first is not None and (preferred := next((c for c in channels if c.id == first), None)) is not None:
+        yield preferred
+        left -= 1
+        channels = tuple(channel for channel in channels if channel is not preferred)
     for _, tier in groupby(channels, key=lambda channel: channel.priority):
         waiting = list(tier)
         while waiting:

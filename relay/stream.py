@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import aiohttp
 
@@ -18,7 +19,7 @@ from relay.context import Context
 from relay.error_shapes import stream_error
 from relay.errors import RelayError
 from relay.protocols import DIALECTS
-from relay.protocols.base import Cutter, Reader
+from relay.protocols.base import Cutter, Keeping, Reader
 from relay.protocols.sse import Splitter
 from relay.reply import Header, Reply, begin
 from relay.runtime import Runtime
@@ -263,7 +264,7 @@ class StreamExchange:
         now, held = reader.last(units, cost)
         await self._send(now)
         if ctx.keep is not None and not self.gone:
-            await ctx.keep(reader)
+            await ctx.keep(cast(Keeping, reader).output)
         if not await done_within(committed, COMMIT_SECONDS):
             error = RelayError("unavailable", "The answer could not be recorded in time.")
             await self._send(stream_error(error, ctx.endpoint.protocol), last=True)

@@ -23,6 +23,19 @@ def encrypt(keys: Sequence[str], plaintext: str) -> str:
     return MultiFernet([Fernet(key) for key in keys]).encrypt(plaintext.encode()).decode()
 
 
+def encrypt_bytes(keys: Sequence[str], plaintext: bytes) -> bytes:
+    """The same of bytes."""
+    return MultiFernet([Fernet(key) for key in keys]).encrypt(plaintext)
+
+
+def decrypt_bytes(keys: Sequence[str], token: bytes) -> bytes:
+    """The bytes of a token that any of `keys` made. Raises CannotDecrypt."""
+    try:
+        return MultiFernet([Fernet(key) for key in keys]).decrypt(token)
+    except InvalidToken as error:
+        raise CannotDecrypt("no key in FIELD_ENCRYPTION_KEYS opens this") from error
+
+
 def decrypt(keys: Sequence[str], token: str) -> str:
     """The plaintext of a token that any of `keys` made. Raises CannotDecrypt."""
     try:

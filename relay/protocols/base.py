@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from relay import ir
 from relay.protocols.fields import Fields
 from relay.protocols.sse import Splitter
@@ -122,6 +124,12 @@ class Reader(Protocol):
 
     def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
         """The end of the stream: what may go at once, and what waits for the charge to be committed."""
+
+
+class Keeping(Protocol):
+    """A reader, or an encoder, of a dialect whose turns are stored: `output` are an answer's items, at its end."""
+
+    output: list[msgspec.Raw]
 
 
 class Decoder(Protocol):

@@ -1,0 +1,120 @@
+"""`POST /v1/responses`, whose conversations the relay keeps: a request may continue an answer that came before it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import msgspec
+from django.conf import settings
+from django.db import close_old_connections
+from django.utils import timezone
+
+from costrouter.lib import crypto
+from relay import pipeline
+from relay.context import Context
+from relay.errors import RelayError
+from relay.models import StoredTurn
+from relay.protocols.openai_responses import response_id, with_history
+from relay.protocols.turns import pack, turn_items, unpack
+from relay.runtime import Runtime
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+_PARAM = "previous_response_id"
+# Expired turns are deleted so many at a time: a short transaction each.
+BATCH = 500
+
+
+async def respond(ctx: Context, runtime: Runtime, path: str) -> None:
+    """`POST /v1/responses` and `/v1/responses/compact`."""
+    pipeline.require_writer(runtime)
+    request = await pipeline.read(ctx, path)
+    options = request.options
+    options.seed = ctx.request_id.removeprefix("req_")
+    if options.previous is not None:
+        assert ctx.caller is not None
+        organization_id = ctx.caller.key.organization_id
+        try:
+            ctx.first_channel, items = await in_thread(lambda: load(options.previous, organization_id))
+        except crypto.CannotDecrypt as error:
+            raise _unknown(options.previous) from error
+        ctx.request = await in_thread(lambda: with_history(request, items))
+    if options.store and settings.RESPONSES_DAYS > 0:
+        ctx.keep = lambda said: _keep(ctx, said)
+    await pipeline.serve(ctx, runtime)
+
+
+async def _keep(ctx: Context, said: bytes | list[msgspec.Raw]) -> None:
+    """Store a turn before its answer's end is delivered: the next request may come at once. Never fails the answer."""
+    try:
+        await in_thread(lambda: save(ctx, said))
+    except Exception:
+        log.exception("the turn of request %s was not stored", ctx.request_id)
+
+
+def save(ctx: Context, said: bytes | list[msgspec.Raw]) -> None:
+    """Store the turn of a request: `said` are the answer's items, or the whole answer. Blocks."""
+    assert ctx.caller is not None and ctx.channel is not None and ctx.request is not None
+    if isinstance(said, bytes):
+        said = msgspec.json.decode(said, type=_Response).output
+    packed = crypto.encrypt_bytes(settings.FIELD_ENCRYPTION_KEYS, zlib.compress(pack(turn_items(ctx.request, said)), 1))
+    key, now = ctx.caller.key, timezone.now()
+    StoredTurn.objects.create(
+        id=response_id(ctx.request.options.seed),
+        organization_id=key.organization_id,
+        api_key_id=key.id,
+        channel_id=ctx.channel.id,
+        model=ctx.model,
+        items_encrypted=packed,
+        created_at=now,
+        expires_at=now + timedelta(days=settings.RESPONSES_DAYS),
+    )
+
+
+class _Response(msgspec.Struct):
+    output: list[msgspec.Raw] = []
+
+
+def load(turn_id: str, organization_id: int) -> tuple[int, list[msgspec.Raw]]:
+    """The channel and the items of an organization's turn. Raises RelayError with 404, CannotDecrypt. Blocks."""
+    turn = StoredTurn.objects.filter(
+        pk=turn_id[:64], organization_id=organization_id, expires_at__gt=timezone.now()
+    ).first()
+    if turn is None:
+        raise _unknown(turn_id)
+    packed = crypto.decrypt_bytes(settings.FIELD_ENCRYPTION_KEYS, bytes(turn.items_encrypted))
+    return turn.channel_id, unpack(zlib.decompress(packed))
+
+
+def forget_expired() -> int:
+    """Delete expired turns. Returns how many."""
+    total = 0
+    while True:
+        expired = StoredTurn.objects.filter(expires_at__lte=timezone.now()).values_list("pk", flat=True)[:BATCH]
+        gone, _ = StoredTurn.objects.filter(pk__in=list(expired)).delete()
+        total += gone
+        if gone < BATCH:
+            return total
+
+
+def _unknown(turn_id: str) -> RelayError:
+    return RelayError(
+        "previous_response_not_found", f"Previous response with id {turn_id[:64]!r} not found.", param=_PARAM
+    )
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Work that blocks, on the database for instance, off the event loop."""
+
+    def run() -> T:
+        try:
+            return work()
+        finally:
+            close_old_connections()
+
+    return await asyncio.get_running_loop().run_in_executor(None, run)

@@ -1,0 +1,13 @@
+"""Celery tasks of the relay. Each finds its work in the database; messages are only wake-ups."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from relay import conversations
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def forget_turns() -> int:
+    """Delete stored turns of Responses conversations that have expired."""
+    return conversations.forget_expired()
