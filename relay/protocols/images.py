@@ -1,0 +1,257 @@
+"""OpenAI images: made from a prompt, or from other images.
+
+Source of the format: `ImageGenerateParams`, `ImageEditParams`, `ImageCreateVariationParams`, `ImagesResponse` and the
+image events of the openai 3.54 package. An edit is a form, or the same in JSON with `images`, a list of image URLs.
+
+Images are charged by the piece (`images`) or by their tokens (`image_in`, `image_out`): a price names one or the other.
+An answer that tells no tokens is taken to have the most that its size and quality can have, so that it is never free.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from relay.errors import RelayError
+from relay.protocols.base import Answer, CostOf, Feature, Media, Request
+from relay.protocols.fields import Fields, given, model_of, no_deep_nesting, read_object, string, value_of
+from relay.protocols.form import files, flag, number
+from relay.protocols.plain_json import (
+    add_text,
+    add_unknown,
+    answer_fields,
+    count,
+    is_list,
+    tier_of,
+    upstream_body,
+    value_or_none,
+    with_cost,
+)
+from relay.protocols.sse import data_of
+
+__all__ = ["EventReader", "parse_edit", "parse_generation", "parse_variation", "read_answer", "upstream_body"]
+
+MAX_IMAGES = 128
+MAX_INPUT_IMAGES = 16
+MAX_SIDE = 16_384
+MAX_FRAMES = 16
+_KNOWN = frozenset(
+    {
+        *("model", "prompt", "n", "size", "quality", "background", "moderation", "output_format", "output_compression"),
+        *("partial_images", "response_format", "style", "stream", "user", "safety_identifier", "complexity", "svg"),
+        *("frame_count", "frame_duration_ms", "input_fidelity", "image", "image[]", "images", "mask", "markup"),
+        "service_tier",
+    }
+)
+# Tokens of an image, after OpenAI's calculator for gpt-image-2: factor² × (2,000,000 + pixels) / 4,000,000 for a
+# square, fewer for any other shape. It is above what the older models need. The factors of the two qualities above
+# high are not published; they are taken to double.
+_FACTORS = {"low": 24, "medium": 48, "high": 96, "xhigh": 128, "max": 192}
+_LARGEST_USUAL = 1536 * 1024
+_PARTIAL_TOKENS = 100
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_BYTES_A_TOKEN = 4
+
+
+def parse_generation(body: bytes, path: str = "") -> Request:
+    """`POST /v1/images/generations`. Raises RelayError."""
+    with no_deep_nesting():
+        return _parse("images", read_object(body), prompt=True)
+
+
+def parse_edit(body: bytes, path: str = "") -> Request:
+    """`POST /v1/images/edits`, as a form's description or as JSON. Raises RelayError."""
+    with no_deep_nesting():
+        fields = read_object(body)
+        request = _parse("image_edits", fields, prompt=True)
+        sources = [*files(fields, "image"), *files(fields, "image[]"), *_references(fields)]
+        others = [*files(fields, "mask"), *files(fields, "markup")]
+        _add_images(request, sources, others)
+        return request
+
+
+def parse_variation(body: bytes, path: str = "") -> Request:
+    """`POST /v1/images/variations`, as a form's description. Raises RelayError."""
+    with no_deep_nesting():
+        fields = read_object(body)
+        request = _parse("image_variations", fields, prompt=False)
+        _add_images(request, files(fields, "image"), [])
+        return request
+
+
+def _parse(dialect: str, fields: Fields, *, prompt: bool) -> Request:
+    images = number(fields, "n", 1, MAX_IMAGES) or 1
+    request = Request(
+        dialect, fields, model_of(fields), stream=flag(fields, "stream"), output=False, features=tier_of(fields)
+    )
+    if prompt and not string(fields, "prompt"):
+        raise RelayError("invalid_request", "prompt must be a text.", param="prompt")
+    add_text(request, value_of(fields, "prompt"))
+    add_unknown(request, _KNOWN)
+    # A vector drawing is written by a second model, whose tokens are charged beside the image's.
+    if given(fields, "svg") or any(name.startswith("svg[") for name in fields):
+        request.features.append(Feature("svg"))
+    if string(fields, "output_format") == "svg":
+        request.features.append(Feature("output_format"))
+    each = _tokens(string(fields, "size"), string(fields, "quality"))
+    each *= _frames(fields)
+    each += _PARTIAL_TOKENS * (number(fields, "partial_images", 0, 3) or 0)
+    request.options = each
+    request.pieces = {"image_out": images * each, "images": images}
+    return request
+
+
+def _frames(fields: Fields) -> int:
+    """Frames of an animation: 9 unless it says."""
+    frames = number(fields, "frame_count", 1, MAX_FRAMES)
+    return (frames or 9) if string(fields, "output_format") == "gif" else frames or 1
+
+
+def _tokens(size: str | None, quality: str | None) -> int:
+    """The most output tokens of one image."""
+    sides = _SIZE.fullmatch(size or "")
+    pixels = int(sides[1]) * int(sides[2]) if sides else _LARGEST_USUAL
+    if sides and max(int(sides[1]), int(sides[2])) > MAX_SIDE:
+        raise RelayError("invalid_request", f"size has at most {MAX_SIDE:,} pixels a side.", param="size")
+    factor = _FACTORS.get(quality or "", _FACTORS["high"])
+    return -(-factor * factor * (2_000_000 + pixels) // 4_000_000)
+
+
+def _references(fields: Fields) -> list[Any]:
+    """Images of a JSON body, each `{"image_url"}`."""
+    found = files(fields, "images")
+    if any(one.get("file_id") for one in found):
+        raise RelayError(
+            "stored_state",
+            "images names a file that is stored upstream, which is not available here; send its data.",
+            param="images",
+        )
+    return found
+
+
+def _add_images(request: Request, sources: list[Any], others: list[Any]) -> None:
+    if not 1 <= len(sources) <= MAX_INPUT_IMAGES or len(others) > 2:
+        raise RelayError("invalid_request", f"image must be 1 to {MAX_INPUT_IMAGES} files.", param="image")
+    request.media += [Media("image")] * (len(sources) + len(others))
+
+
+def read_answer(body: bytes, request: Request) -> Answer | None:
+    """The images; None where the body has none."""
+    fields = answer_fields(body)
+    if fields is None or not is_list(fields, "data"):
+        return None
+    try:
+        made = len(_Items.decode(fields["data"]))
+    except msgspec.DecodeError:
+        return None
+    if not made:
+        return None
+    usage = value_or_none(fields, "usage")
+    return Answer(_units(usage, made, request), [], partial(with_cost, fields) if usage else lambda units, cost: body)
+
+
+_Items = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def _units(usage: Any, made: int, request: Request) -> dict[str, int]:
+    """Units of a `usage`, and the images; what is not told is taken from the request."""
+    usage = usage if isinstance(usage, dict) else {}
+    read, written = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
+    if read is None or written is None or not written:
+        return {
+            "input": -(-request.text_bytes // _BYTES_A_TOKEN),
+            "image_out": made * request.options,
+            "images": made,
+        }
+    image_in = min(read, _detail(usage, "input_tokens_details", "image_tokens") or 0)
+    cached = min(read - image_in, _detail(usage, "input_tokens_details", "cached_tokens") or 0)
+    text = min(written, _detail(usage, "output_tokens_details", "text_tokens") or 0)
+    return {
+        "input": read - image_in - cached,
+        "cache_read": cached,
+        "image_in": image_in,
+        "output": text,
+        "image_out": written - text,
+        "images": made,
+    }
+
+
+def _detail(usage: dict[str, Any], name: str, inner: str) -> int | None:
+    details = usage.get(name)
+    return count(details.get(inner)) if isinstance(details, dict) else None
+
+
+class EventReader:
+    """A streamed image: see `relay.protocols.base.Reader`. Partial images go on at once, the last waits."""
+
+    def __init__(self, request: Request, _: CostOf) -> None:
+        self._request = request
+        self._wanted: int = request.pieces["images"]
+        self._held = b""
+        self._made = 0
+        self._usage: dict[str, int] = {}
+        self.started = self.done = self.failed = False
+        self.units: dict[str, int] | None = None
+        self.texts: list[str] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether every image that was asked for is complete."""
+        return self._made >= self._wanted
+
+    def read(self, event: bytes) -> bytes:
+        """What of an event goes to the client at once."""
+        data = data_of(event)
+        if data is None:
+            return event
+        if data == b"[DONE]":
+            self.done = True
+            self._held += event
+            return b""
+        kind, usage = _event(data)
+        if kind == "error":
+            self.failed = True
+            return b""
+        self.started = True
+        if kind not in ("image_generation.completed", "image_edit.completed"):
+            return event
+        self._made += 1
+        for name, quantity in _units(usage, 1, self._request).items():
+            self._usage[name] = self._usage.get(name, 0) + quantity
+        self.units = self._usage
+        # What came before may go: only the last image waits for its charge.
+        going, self._held = self._held, event
+        return going
+
+    def read_rest(self, event: bytes) -> bytes:
+        """Half an event is none."""
+        try:
+            msgspec.json.decode(data_of(event) or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return b""
+        return self.read(event)
+
+    def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
+        """The last image."""
+        return b"", self._held
+
+
+class _Event(msgspec.Struct):
+    type: Any = None
+    usage: Any = None
+    error: Any = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+
+
+def _event(data: bytes) -> tuple[Any, Any]:
+    """An event's type and usage; "error" for one that reports an error."""
+    try:
+        event = _EVENT.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ("error" if b'"error"' in data[:64] else None), None
+    return ("error" if event.error is not None else event.type), event.usage
