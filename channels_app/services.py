@@ -12,7 +12,7 @@ from accounts.changes import record_change
 from accounts.models import ConfigChange, Organization
 from channels_app.models import CatalogueModel, Channel, ChannelModel, ModelGroup, Provider
 from costrouter.lib import crypto, netguard
-from costrouter.lib.upstreams import credentials_problem, dialects_problem, one_line
+from costrouter.lib.upstreams import KINDS, credentials_problem, dialects_problem, one_line
 
 Kind = ConfigChange.Kind
 
@@ -40,8 +40,11 @@ def save_channel(
 ) -> Channel:
     """Save a channel. `credentials`, `groups`, `models` (model → upstream name or "") replace what is there if given.
 
+    A base URL that is missing becomes that of the provider's own service, where it has one.
     Raises ValidationError, e.g. for a private address without the permission, or a dialect its provider does not speak.
     """
+    if not channel.base_url and channel.provider in KINDS:
+        channel.base_url = KINDS[channel.provider].base_url
     problems = channel_problem(
         provider=channel.provider,
         base_url=channel.base_url,
@@ -53,7 +56,7 @@ def save_channel(
     if credentials is not None:
         credentials = one_line(credentials)
         if problem := credentials_problem(channel.provider, credentials):
-            raise ValidationError(problem)
+            raise ValidationError({"credentials": f"The {problem}."})
         channel.credentials_encrypted = (
             crypto.encrypt(settings.FIELD_ENCRYPTION_KEYS, credentials) if credentials else ""
         )

@@ -6,7 +6,7 @@ Everything may be asked for again: what is there stays, what is missing is added
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -26,6 +26,8 @@ from channels_app.services import default_group, save_channel, save_model
 from costrouter import seeding
 from costrouter.lib.ids import password as new_password
 from costrouter.lib.money import usd_number, usd_to_nanos
+from costrouter.lib.units import UNITS
+from costrouter.lib.upstreams import KINDS, dialects_problem, effective_dialects
 from costrouter.sandbox.models import CONTEXT_WINDOW, MAX_OUTPUT, MODELS
 
 T = TypeVar("T")
@@ -33,7 +35,6 @@ T = TypeVar("T")
 # opening credit.
 ORGANIZATION = "Main"
 SANDBOX_CHANNEL = "Sandbox"
-OPENAI_URL = "https://api.openai.com/v1"
 # A writer elsewhere may hold SQLite's lock for longer than the driver waits.
 BUSY_TRIES = 5
 
@@ -44,9 +45,10 @@ class CannotBootstrap(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A channel to make or to complete. `base_url`: what the provider's own SDK takes; "" for the sandbox.
+    """A channel to make, or to find. `base_url`: what the provider's own SDK takes; "" for its own service.
 
-    `key` None leaves an existing channel's credentials. Prices are USD per million tokens; None leaves them.
+    `key` None leaves an existing channel's credentials; a new channel beside it takes them too. `dialects` (): the
+    provider's. Prices are USD per million tokens, `prices` of any unit, per what its price pays for; None leaves them.
     """
 
     provider: str
@@ -55,6 +57,18 @@ class Upstream:
     models: Sequence[str] = ()
     price_input: Decimal | None = None
     price_output: Decimal | None = None
+    dialects: Sequence[str] = ()
+    prices: Mapping[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a slash at the end; "" for the sandbox, whose address is known only while it runs."""
+        return (self.base_url or KINDS[self.provider].base_url).rstrip("/")
+
+    @property
+    def priced(self) -> bool:
+        """Whether any price is given."""
+        return bool(self.prices) or self.price_input is not None or self.price_output is not None
 
 
 @dataclass(slots=True)
@@ -83,6 +97,7 @@ class Result:
                 "name": channel.name,
                 "provider": channel.provider,
                 "base_url": channel.base_url,
+                "dialects": list(effective_dialects(channel.provider, channel.dialects)),
                 "models": list(channel.served_models.values_list("name", flat=True)),
             },
             "balance_usd": usd_number(wallet.balance_nanos),
@@ -108,7 +123,7 @@ def bootstrap(
     `admin_password`: the password of the administrator if this call makes them; else a new one. Raises CannotBootstrap.
     """
     _refuse_nonsense(upstream, balance)
-    if upstream.provider != Provider.SANDBOX and upstream.price_input is None and upstream.price_output is None:
+    if upstream.provider != Provider.SANDBOX and not upstream.priced:
         _seed_prices(upstream.models)
 
     def work() -> Result:
@@ -159,8 +174,12 @@ def _refuse_nonsense(upstream: Upstream, balance: Decimal | None) -> None:
             raise CannotBootstrap("--balance must not be negative")
     except ValueError as error:
         raise CannotBootstrap(f"--balance: {error}") from error
-    if upstream.provider != Provider.SANDBOX and not upstream.base_url:
-        raise CannotBootstrap("--upstream-url is missing")
+    if upstream.provider != Provider.SANDBOX and not upstream.url:
+        raise CannotBootstrap(f"--upstream-url is missing, e.g. {KINDS[upstream.provider].example_url}")
+    if problem := dialects_problem(upstream.provider, list(upstream.dialects)):
+        raise CannotBootstrap(f"--dialects {problem}")
+    if unknown := [unit for unit in upstream.prices if unit not in UNITS]:
+        raise CannotBootstrap(f"--price: {unknown[0]} is no unit; there are {', '.join(UNITS)}")
 
 
 def _admin(password: str | None) -> tuple[User, str | None]:
@@ -197,25 +216,56 @@ def _seed_prices(names: Sequence[str]) -> None:
 
 
 def _channel(upstream: Upstream) -> Channel:
-    """The channel of this provider and URL, with these models besides those it has; a new one if there is none.
+    """The channel of this provider, URL and dialects that serves all these models, else a new one that does.
 
-    It is enabled and in the default group afterwards: the key that bootstrap gives is to reach it.
+    It is enabled and in the default group afterwards: the key that bootstrap gives is to reach it. A key given without
+    models is for every channel of this provider and URL; a new channel without one takes that of the channel before.
     """
-    base_url = upstream.base_url.rstrip("/")
+    there = _channels_of(upstream)
+    if upstream.key is not None and not upstream.models:
+        for channel in there:
+            save_channel(channel=channel, credentials=upstream.key)
+    serving = next((channel for channel in there if _serves(channel, upstream)), None)
+    if serving is None:
+        return _made(upstream, there)
+    return _reachable(serving, upstream)
+
+
+def _channels_of(upstream: Upstream) -> list[Channel]:
+    """Every channel of this provider and URL, the first one first."""
     found = Channel.objects.filter(
-        provider=upstream.provider, base_url__in=[base_url, base_url + "/"] if base_url else [""]
+        provider=upstream.provider, base_url__in=[upstream.url, upstream.url + "/"] if upstream.url else [""]
     )
-    channel = found.order_by("id").first()
-    if channel is None:
-        if not upstream.models:
-            raise CannotBootstrap("--models is missing: which models does this upstream serve?")
-        channel = Channel(
-            name=_channel_name(upstream.provider, base_url),
-            provider=upstream.provider,
-            base_url=base_url,
-            allow_private_addresses=True,
-        )
-        save_channel(channel=channel, credentials=upstream.key or "")
+    return list(found.order_by("id"))
+
+
+def _serves(channel: Channel, upstream: Upstream) -> bool:
+    """Whether a channel is what is asked for. The sandbox always is, and any where nothing is said of it."""
+    if upstream.provider == Provider.SANDBOX or not (upstream.models or upstream.dialects):
+        return True
+    dialects = effective_dialects(channel.provider, channel.dialects)
+    wanted = effective_dialects(upstream.provider, list(upstream.dialects))
+    served = set(channel.served_models.values_list("name", flat=True))
+    return dialects == wanted and served.issuperset(upstream.models)
+
+
+def _made(upstream: Upstream, there: list[Channel]) -> Channel:
+    if not upstream.models:
+        raise CannotBootstrap("--models is missing: which models does this upstream serve?")
+    channel = Channel(
+        name=_channel_name(upstream.provider, upstream.url),
+        provider=upstream.provider,
+        base_url=upstream.url,
+        dialects=list(upstream.dialects),
+        allow_private_addresses=True,
+        credentials_encrypted=there[-1].credentials_encrypted if there else "",
+    )
+    save_channel(channel=channel)
+    return _reachable(channel, upstream)
+
+
+def _reachable(channel: Channel, upstream: Upstream) -> Channel:
+    """Enable a channel in the default group, with these models besides those it has, and the key if one is given."""
     channel.status = Channel.Status.ENABLED
     groups = [*channel.groups.exclude(name=default_group().name), default_group()]
     served = {entry.model: entry.upstream_name for entry in channel.channel_models.select_related("model")}
@@ -252,7 +302,7 @@ def _price(upstream: Upstream) -> list[str]:
     """Append the prices that differ from those in force. Returns the models that have none."""
     unpriced = []
     for name in upstream.models:
-        wanted: dict[str, Decimal] = {}
+        wanted: dict[str, Decimal] = dict(upstream.prices)
         if upstream.price_input is not None:
             wanted["input"] = upstream.price_input
         if upstream.price_output is not None:
@@ -262,7 +312,8 @@ def _price(upstream: Upstream) -> list[str]:
             model = MODELS[name]
             wanted = {"input": Decimal(model.price_input), "output": Decimal(model.price_output)}
         if wanted:
-            _append_where_different(name, wanted, current)
+            half = not upstream.prices and len(wanted) == 1
+            _append_where_different(name, wanted, current, half=half)
         elif current is None:
             unpriced.append(name)
     return unpriced
@@ -273,11 +324,14 @@ def _in_force(name: str) -> Price | None:
     return started.order_by("-effective_from", "-id").first()
 
 
-def _append_where_different(name: str, wanted: dict[str, Decimal], current: Price | None) -> None:
-    """One of the two prices changes that one; both say all there is to say, cached and audio tokens included."""
+def _append_where_different(name: str, wanted: dict[str, Decimal], current: Price | None, *, half: bool) -> None:
+    """Input and output together say all there is to say, cached and audio tokens included; else what is given changes.
+
+    `half`: only one of --price-input and --price-output was given, which is no price by itself.
+    """
     known = {unit: Decimal(value) for unit, value in current.units.items()} if current else {}
-    if len(wanted) == 1:
-        if not known:
+    if not {"input", "output"} <= wanted.keys():
+        if half and not known:
             raise CannotBootstrap(f"{name} has no price yet: give both --price-input and --price-output")
         wanted = {**known, **wanted}
     elif current is not None and current.long_context_above is not None:

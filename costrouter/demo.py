@@ -10,7 +10,7 @@ from django.conf import settings
 
 from accounts.selectors import key_by_digest
 from channels_app.models import Channel, Provider
-from costrouter.bootstrap import OPENAI_URL, Result, Upstream, bootstrap, sandbox_upstream
+from costrouter.bootstrap import Result, Upstream, bootstrap, sandbox_upstream
 from costrouter.lib.crypto import key_digest
 from costrouter.lib.ids import password as new_password
 from costrouter.secretfile import write_private
@@ -62,7 +62,7 @@ def demo() -> Result | None:
         write_private(key_file(), f"{result.api_key}\n")
     openai_key = os.environ.get("OPENAI_API_KEY", "").strip()
     if openai_key and not Channel.objects.filter(provider=Provider.OPENAI).exists():
-        upstream = Upstream(provider=Provider.OPENAI, base_url=OPENAI_URL, key=openai_key, models=OPENAI_MODELS)
+        upstream = Upstream(provider=Provider.OPENAI, key=openai_key, models=OPENAI_MODELS)
         bootstrap(upstream=upstream, with_key=False, organization_name=ORGANIZATION)
     return result
 

@@ -11,16 +11,16 @@ import re
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 
 from channels_app.models import Channel, Provider
 from channels_app.snapshot import channel_base_url, channel_credentials
 from costrouter.lib import crypto, netguard
+from costrouter.lib.upstreams import effective_dialects
+from relay.probe_asks import Ask, NothingToAsk, ask_of
 from relay.providers import PROVIDERS
 
-MAX_TOKENS = 64
 MAX_ANSWER_BYTES = 65_536
 EXCERPT = 600
 # An operator waits for it, and a thread of the web process with them.
@@ -79,14 +79,12 @@ def checked_addresses(host: str, port: int, *, allow_private: bool) -> list[str]
 
 
 def probe_channel(*, channel: Channel, model: str = "") -> ProbeResult:
-    """Send one short chat completion for `model` (default: the channel's first). An upstream's failure is a result."""
+    """Send one short request for `model` (default: the channel's first). An upstream's failure is a result."""
     places = channel.channel_models.select_related("model")
     place = places.filter(model__name=model).first() if model else places.first()
     if place is None:
         return ProbeResult(False, 0, None, model, "This channel does not serve such a model.")
     name = place.model.name
-    provider = PROVIDERS[channel.provider]
-    is_sandbox = channel.provider == Provider.SANDBOX
     base_url = channel_base_url(channel)
     if not base_url:
         return ProbeResult(False, 0, None, name, "The sandbox is not running here: SANDBOX_URL is not set.")
@@ -94,20 +92,34 @@ def probe_channel(*, channel: Channel, model: str = "") -> ProbeResult:
         credentials = channel_credentials(channel)
     except crypto.CannotDecrypt as error:
         return ProbeResult(False, 0, None, name, f"The stored credentials cannot be used: {error}.")
-    body = {
-        "model": place.upstream_name or name,
-        "messages": [{"role": "user", "content": "Answer with one word: ready"}],
-        provider.output_cap: MAX_TOKENS,
-    }
+    provider = PROVIDERS[channel.provider]
+    try:
+        ask = ask_of(
+            provider,
+            base_url=base_url,
+            credentials=credentials,
+            model=place.upstream_name or name,
+            dialects=effective_dialects(channel.provider, channel.dialects),
+        )
+        url = provider.url_of(ask.call)
+        signed = provider.sign(credentials, "POST", url, ask.body) if provider.sign is not None else []
+    except NothingToAsk as error:
+        return ProbeResult(False, 0, None, name, str(error))
+    except ValueError as error:
+        return ProbeResult(
+            False, 0, None, name, _redact(f"The stored credentials cannot be used: {error}", credentials)
+        )
     timeout = httpx.Timeout(
         min(channel.first_byte_timeout, MAX_SECONDS), connect=min(channel.connect_timeout, MAX_SECONDS)
     )
-    headers = [(key.decode(), value.decode()) for key, value in provider.headers(credentials)]
+    sent = [(b"content-type", b"application/json"), *provider.headers_of(ask.call), *signed]
+    headers = [(key.decode(), value.decode()) for key, value in sent]
+    is_sandbox = channel.provider == Provider.SANDBOX
     transport = _PinnedTransport(allow_private=is_sandbox or channel.allow_private_addresses)
     started = time.monotonic()
-    status, answer, problem = _call(transport, provider.url(base_url, "openai_chat"), headers, body, timeout)
+    status, answer, problem = _call(transport, url, headers, ask.body, timeout)
     latency_ms = round((time.monotonic() - started) * 1000)
-    ok, message = (False, problem) if problem else _judge(status, answer)
+    ok, message = (False, problem) if problem else _judge(status, answer, ask)
     return ProbeResult(ok, latency_ms, status, name, _redact(message, credentials)[:EXCERPT])
 
 
@@ -115,7 +127,7 @@ def _call(
     transport: httpx.HTTPTransport,
     url: str,
     headers: list[tuple[str, str]],
-    body: dict[str, Any],
+    body: bytes,
     timeout: httpx.Timeout,
 ) -> tuple[int | None, bytes, str]:
     """(status, the beginning of the answer, what went wrong or "")."""
@@ -125,7 +137,7 @@ def _call(
     try:
         with (
             httpx.Client(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False) as client,
-            client.stream("POST", url, headers=headers, json=body) as response,
+            client.stream("POST", url, headers=headers, content=body) as response,
         ):
             status = response.status_code
             for chunk in response.iter_bytes():
@@ -149,21 +161,31 @@ def _call(
     return status, answer, ""
 
 
-def _judge(status: int | None, answer: bytes) -> tuple[bool, str]:
+def _judge(status: int | None, answer: bytes, ask: Ask) -> tuple[bool, str]:
     text = answer[:MAX_ANSWER_BYTES].decode("utf-8", "replace").strip()
     if status is None or not 200 <= status < 300:
         return False, text or "(an empty body)"
     try:
-        choice = json.loads(text)["choices"][0]
-        said = choice["message"].get("content") or f"(no text; finish reason: {choice.get('finish_reason')})"
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return False, f"Not a chat completion: {text or '(an empty body)'}"
-    return True, f"It said: {said}"
+        return True, f"It said: {ask.said(json.loads(text))}"
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return False, f"Not {ask.noun}: {text or '(an empty body)'}"
 
 
 def _redact(text: str, credentials: str) -> str:
-    """`text` without the credentials, as they are or as JSON writes them, and without any bearer token."""
-    for secret in {credentials, json.dumps(credentials)[1:-1], credentials.strip()}:
+    """`text` without the credentials, whole or in parts, as they are or as JSON writes them, and without any token."""
+    secrets = {credentials, credentials.strip(), *_parts(credentials)}
+    for secret in sorted(secrets | {json.dumps(secret)[1:-1] for secret in secrets}, key=len, reverse=True):
         if secret:
             text = text.replace(secret, "[credentials]")
     return re.sub(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}", r"\1[credentials]", text)
+
+
+def _parts(credentials: str) -> list[str]:
+    """What credentials of several parts consist of: `ACCESS:SECRET:TOKEN`, or the JSON of a service account."""
+    if not credentials.startswith("{"):
+        return [part for part in re.split(r"[:@]", credentials) if len(part) > 15]
+    try:
+        found = json.loads(credentials)
+    except ValueError:
+        return []
+    return [found[name] for name in ("private_key", "private_key_id") if isinstance(found.get(name), str)]

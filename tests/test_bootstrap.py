@@ -49,6 +49,10 @@ def key_of(found: dict[str, Any]) -> Any:
     return key_by_digest(crypto.key_digest(settings.KEY_HASH_SECRET, found["api_key"]))
 
 
+def stored(made: Channel) -> str:
+    return crypto.decrypt(settings.FIELD_ENCRYPTION_KEYS, made.credentials_encrypted)
+
+
 def prices(model: str) -> list[dict[str, str]]:
     return list(Price.objects.filter(model_name=model).order_by("id").values_list("units", flat=True))
 
@@ -83,8 +87,13 @@ def test_second_call_adds_and_keeps() -> None:
     )
     assert second["admin"] == {"username": settings.ADMIN_EMAIL, "password": None}
     assert second["organization"] == first["organization"]
-    assert second["channel"]["id"] == first["channel"]["id"]
-    assert second["channel"]["models"] == ["alpha", "beta", "gamma"]
+    # Models not yet served are a channel of their own, with the key there is.
+    assert second["channel"]["id"] != first["channel"]["id"]
+    assert (second["channel"]["base_url"], second["channel"]["models"]) == (URL, ["gamma"])
+    assert list(Channel.objects.values_list("name", flat=True)) == [
+        "OpenAI-compatible 127.0.0.1:9500",
+        "OpenAI-compatible 127.0.0.1:9500 2",
+    ]
     # The opening credit is given once, and the key that was there works on.
     assert second["balance_usd"] == "5.0"
     assert list(LedgerEntry.objects.values_list("kind", "amount_nanos")) == [("opening", 5_000_000_000)]
@@ -92,19 +101,119 @@ def test_second_call_adds_and_keeps() -> None:
     assert key_of(first).enabled
     assert key_of(first).group == key_of(second).group == "default"
     assert key_of(first).organization_id == key_of(second).organization_id
-    made = Channel.objects.get()
-    assert crypto.decrypt(settings.FIELD_ENCRYPTION_KEYS, made.credentials_encrypted) == "secret-1"
+    assert [stored(made) for made in Channel.objects.all()] == ["secret-1", "secret-1"]
     assert prices("alpha") == [{"input": "1", "output": "2"}]
+    assert prices("gamma") == [{"input": "3", "output": "4"}]
     assert Organization.objects.filter(is_personal=False).count() == 1
+
+
+@pytest.mark.django_db
+def test_the_same_call_again_makes_no_other_channel() -> None:
+    first = run(*channel())
+    again = run(*channel())
+    some = run("--upstream-url", URL, "--models", "beta")
+    more = run("--upstream-url", URL, "--models", "beta,gamma")
+    assert again["channel"] == some["channel"] == first["channel"]
+    assert (more["channel"]["id"], more["channel"]["models"]) == (first["channel"]["id"] + 1, ["beta", "gamma"])
+    assert Channel.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_every_pair_is_a_channel_of_its_own() -> None:
+    pairs = [
+        ("openai_compatible", "", "chat"),
+        ("openai_compatible", "responses", "responses"),
+        ("openai_compatible", "anthropic,chat", "anthropic,chat"),
+        ("openai", "", "responses,chat"),
+        ("openai", "chat", "chat"),
+        ("azure_openai", "", "responses,chat"),
+        ("anthropic", "", "anthropic"),
+        ("gemini", "", "gemini"),
+        ("bedrock", "", "bedrock"),
+        ("cohere", "", ""),
+        ("jina", "", ""),
+    ]
+    made = []
+    for number, (provider, dialects, effective) in enumerate(pairs):
+        arguments = [
+            "--provider",
+            provider,
+            "--upstream-url",
+            URL,
+            "--models",
+            f"m{number}",
+            "--upstream-key",
+            f"k{number}",
+        ]
+        found = run(*arguments, *(["--dialects", dialects] if dialects else []))["channel"]
+        assert (found["provider"], found["base_url"], found["models"]) == (provider, URL, [f"m{number}"])
+        assert ",".join(found["dialects"]) == effective
+        made.append(found["id"])
+    assert len(set(made)) == len(pairs)
+    assert [stored(Channel.objects.get(pk=number)) for number in made] == [f"k{number}" for number in range(len(pairs))]
+    # The same model in another dialect is another channel; said again, it is the one there is.
+    again = run("--upstream-url", URL, "--models", "m0", "--dialects", "responses")
+    assert again["channel"]["id"] not in made
+    assert run("--upstream-url", URL, "--models", "m0", "--dialects", "responses")["channel"] == again["channel"]
+    assert run("--upstream-url", URL, "--models", "m0")["channel"]["id"] == made[0]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("provider", "url"),
+    [
+        ("openai", "https://api.openai.com/v1"),
+        ("anthropic", "https://api.anthropic.com"),
+        ("gemini", "https://generativelanguage.googleapis.com"),
+        ("vertex", "https://aiplatform.googleapis.com"),
+        ("cohere", "https://api.cohere.com"),
+        ("jina", "https://api.jina.ai/v1"),
+    ],
+)
+def test_a_hosted_provider_needs_no_url(provider: str, url: str) -> None:
+    first = run("--provider", provider, "--models", "alpha")
+    assert first["channel"]["base_url"] == url
+    assert run("--provider", provider, "--upstream-url", url, "--models", "alpha")["channel"] == first["channel"]
+
+
+@pytest.mark.django_db
+def test_a_preset_gives_the_url() -> None:
+    found = run("--preset", "deepseek", "--models", "deepseek-chat", "--upstream-key", "k")
+    assert (found["channel"]["provider"], found["channel"]["base_url"]) == (
+        "openai_compatible",
+        "https://api.deepseek.com/v1",
+    )
+
+
+@pytest.mark.django_db
+def test_a_service_accounts_file_is_kept_as_one_line() -> None:
+    account = {"client_email": "a@b", "private_key": "-----BEGIN\nx", "project_id": "p", "token_uri": "https://t"}
+    run("--provider", "vertex", "--models", "alpha", "--upstream-key", json.dumps(account, indent=2))
+    assert "\n" not in stored(Channel.objects.get())
+    assert json.loads(stored(Channel.objects.get())) == account
+
+
+@pytest.mark.django_db
+def test_prices_of_other_units() -> None:
+    run("--upstream-url", URL, "--models", "painter", "--price", "images=0.04", "--price", "input=5")
+    assert prices("painter") == [{"images": "0.04", "input": "5"}]
+    # What is given changes, the rest stays.
+    run("--upstream-url", URL, "--models", "painter", "--price", "images=0.05")
+    assert prices("painter")[1:] == [{"images": "0.05", "input": "5"}]
+    run("--upstream-url", URL, "--models", "painter", "--price-input", "1", "--price-output", "2", "--price", "calls=3")
+    assert prices("painter")[2:] == [{"input": "1", "output": "2", "calls": "3"}]
 
 
 @pytest.mark.django_db
 def test_key_is_replaced_when_given() -> None:
     run(*channel())
-    run("--upstream-url", URL, "--upstream-key", "secret-2")
-    made = Channel.objects.get()
-    assert crypto.decrypt(settings.FIELD_ENCRYPTION_KEYS, made.credentials_encrypted) == "secret-2"
-    assert made.served_models.count() == 2
+    run("--upstream-url", URL, "--models", "gamma", "--upstream-key", "other")
+    run("--upstream-url", URL, "--models", "alpha", "--upstream-key", "secret-2")
+    assert [stored(made) for made in Channel.objects.order_by("id")] == ["secret-2", "other"]
+    assert Channel.objects.earliest("id").served_models.count() == 2
+    # Without models it is the key of all of them.
+    run("--upstream-url", URL, "--upstream-key", "secret-3")
+    assert [stored(made) for made in Channel.objects.all()] == ["secret-3", "secret-3"]
 
 
 @pytest.mark.django_db
@@ -113,14 +222,14 @@ def test_key_reaches_a_channel_that_was_disabled_and_moved_away() -> None:
     made = Channel.objects.get()
     made.status = Channel.Status.DISABLED
     save_channel(channel=made, groups=[save_group(group=ModelGroup(name="vip"))])
-    second = run("--upstream-url", URL, "--models", "gamma")
-    (reached,) = load().by_model["gamma"]
+    second = run("--upstream-url", URL, "--models", "alpha")
+    (reached,) = load().by_model["alpha"]
     assert reached.enabled
     assert reached.groups == {"default", "vip"}
     assert {key_of(first).group, key_of(second).group} == {"default"}
     # Asked for again, nothing of that changes.
-    run("--upstream-url", URL, "--models", "delta")
-    assert load().by_model["delta"][0].groups == {"default", "vip"}
+    run("--upstream-url", URL, "--models", "beta")
+    assert load().by_model["alpha"][0].groups == {"default", "vip"}
 
 
 @pytest.mark.django_db
@@ -180,6 +289,13 @@ def test_without_upstream_the_channel_is_the_sandbox() -> None:
     [
         (("--upstream-url", URL), "--models is missing"),
         (("--provider", "openai_compatible", "--models", "a"), "--upstream-url is missing"),
+        (("--provider", "bedrock", "--models", "a"), "e.g. https://bedrock-runtime"),
+        (("--provider", "jina", "--models", "a", "--dialects", "chat"), "Jina speaks no conversation"),
+        (("--provider", "vertex", "--models", "a", "--upstream-key", "sk-1"), "JSON of a service account"),
+        (("--preset", "groq", "--upstream-url", URL, "--models", "a"), "--preset is"),
+        (("--dialects", "chat"), "--dialects needs --upstream-url"),
+        (channel("--price", "bananas=1"), "is no unit"),
+        (channel("--price", "images"), "is not a number"),
         (("--models", "a"), "--models needs --upstream-url"),
         (("--balance=-1",), "must not be negative"),
         (("--balance", "0.0000000001"), "at most nine decimals"),

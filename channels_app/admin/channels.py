@@ -27,18 +27,44 @@ from unfold.widgets import (
 )
 
 from channels_app import services
-from channels_app.models import Channel, ChannelModel, ModelGroup
+from channels_app.models import Channel, ChannelModel, ModelGroup, Provider
 from costrouter.admin_base import ServiceAdmin, action_page, badge, link, number, page_url, two_lines
+from costrouter.lib.presets import PRESETS
+from costrouter.lib.upstreams import DIALECTS, KINDS
+
+_CREDENTIALS = (
+    "The upstream's API key; for Vertex AI a service account's JSON; for Bedrock ACCESS_KEY:SECRET_KEY[:SESSION_TOKEN] "
+    "or an API key, with @REGION after it where the base URL names none. Stored encrypted, never shown again."
+)
 
 
 class ChannelForm(forms.ModelForm):
     """A channel. Its credentials go in and never come out."""
 
+    preset = forms.ChoiceField(
+        required=False,
+        choices=[("", "—"), *((preset.name, f"{preset.label}: {preset.base_url}") for preset in PRESETS.values())],
+        widget=UnfoldAdminSelectWidget(),
+        label="Well-known service",
+        help_text="Fills in the base URL of an OpenAI-compatible service.",
+    )
+    dialects = forms.MultipleChoiceField(
+        required=False,
+        choices=list(DIALECTS.items()),
+        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
+        label="Asked in",
+        help_text=format_html(
+            "The formats of conversations this upstream is asked in; clients may speak any, and are converted. "
+            "None: as its provider. {}",
+            "; ".join(f"{kind.label}: {', '.join(kind.choices) or 'no conversations'}" for kind in KINDS.values()),
+        ),
+    )
+
     credentials = forms.CharField(
         required=False,
         max_length=10_000,
         widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password", "placeholder": "leave empty to keep"}),
-        help_text="The upstream's API key. Stored encrypted, never shown again. Empty: what is stored stays.",
+        help_text=f"{_CREDENTIALS} Empty: what is stored stays.",
     )
     clear_credentials = forms.BooleanField(
         required=False,
@@ -57,16 +83,37 @@ class ChannelForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.instance.pk:
-            self.fields["credentials"].help_text = "The upstream's API key. Stored encrypted, never shown again."
+            self.fields["credentials"].help_text = _CREDENTIALS
             self.fields["credentials"].widget.attrs.pop("placeholder", None)
             if "groups" in self.fields:
                 self.fields["groups"].initial = ModelGroup.objects.filter(name="default")
 
+    def clean_dialects(self) -> list[str]:
+        """Those chosen: in the order there is where they are the same, else in the provider's."""
+        chosen = self.cleaned_data["dialects"]
+        if set(chosen) == set(self.instance.dialects):
+            return self.instance.dialects
+        kind = KINDS.get(self.data.get("provider", self.instance.provider))
+        order = kind.choices if kind else ()
+        return sorted(chosen, key=lambda name: order.index(name) if name in order else len(order))
+
     def clean(self) -> Any:
         cleaned = super().clean()
+        self._fill_in_url()
         if self.cleaned_data.get("credentials") and self.cleaned_data.get("clear_credentials"):
             self.add_error("clear_credentials", "Either give new credentials or clear them.")
         return cleaned
+
+    def _fill_in_url(self) -> None:
+        """The base URL of the service that was chosen, else of the provider's own, where none was given."""
+        preset = PRESETS.get(self.cleaned_data.get("preset", ""))
+        provider, url = self.cleaned_data.get("provider"), self.cleaned_data.get("base_url")
+        if preset is not None and provider != Provider.OPENAI_COMPATIBLE:
+            self.add_error("preset", "It is OpenAI-compatible: choose that provider.")
+        elif preset is not None and url and url != preset.base_url:
+            self.add_error("preset", "Either choose a service or give a base URL.")
+        elif not url and "base_url" in self.cleaned_data and provider in KINDS:
+            self.cleaned_data["base_url"] = preset.base_url if preset else KINDS[provider].base_url
 
     def new_credentials(self) -> str | None:
         """What to store: a text, "" to forget, None to keep what is there."""
@@ -88,7 +135,7 @@ class TestForm(forms.Form):
     """Which model to ask."""
 
     model = forms.ChoiceField(
-        widget=UnfoldAdminSelectWidget(), help_text="One short chat completion is sent; the upstream may charge for it."
+        widget=UnfoldAdminSelectWidget(), help_text="One short request is sent; the upstream may charge for it."
     )
 
     def __init__(self, *args: Any, names: list[str], **kwargs: Any) -> None:
@@ -118,7 +165,7 @@ class ChannelAdmin(ServiceAdmin):
     actions_row = ("test",)
     readonly_fields = ("secret",)
     fieldsets = (
-        (None, {"fields": (("name", "status"), ("provider", "base_url"))}),
+        (None, {"fields": (("name", "status"), ("provider", "base_url"), "dialects")}),
         ("Credentials", {"fields": ("secret", ("credentials", "clear_credentials"))}),
         ("Routing", {"fields": ("groups", ("priority", "weight", "cost_multiplier"))}),
         (
@@ -133,7 +180,7 @@ class ChannelAdmin(ServiceAdmin):
         ),
     )
     add_fieldsets = (
-        fieldsets[0],
+        (None, {"fields": (("name", "status"), ("provider", "preset"), "base_url", "dialects")}),
         ("Credentials", {"fields": ("credentials",)}),
         *fieldsets[2:],
     )
@@ -229,4 +276,4 @@ def _describe(channel: Channel, names: list[str]) -> SafeString:
         page = link(page_url("channels_app.channel", "change", channel.pk), "its page")
         return format_html("This channel serves no models yet; add one on {}.", page)
     address = channel.base_url or "the built-in sandbox"
-    return format_html("Sends one real chat completion to <b>{}</b> with the stored credentials.", address)
+    return format_html("Sends one real request to <b>{}</b> with the stored credentials.", address)

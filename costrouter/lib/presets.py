@@ -61,7 +61,12 @@ PRESETS: dict[str, Preset] = {
             "qwen",
             "Qwen (DashScope)",
             "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-            ("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"),
+            (
+                "dashscope.aliyuncs.com",
+                "dashscope-intl.aliyuncs.com",
+                "dashscope-us.aliyuncs.com",
+                ".maas.aliyuncs.com",
+            ),
             ("anthropic",),
             anthropic="/apps/anthropic/v1",
             models=("qwen", "qwq-", "qvq-"),

@@ -116,12 +116,12 @@ def one_line(credentials: str) -> str:
 def credentials_problem(kind: str, credentials: str) -> str | None:
     """Why credentials are not of this kind, or None. They are one line already; they may be missing."""
     if "\r" in credentials or "\n" in credentials:
-        return "credentials are one line"
+        return "credentials are more than one line"
     if kind != "vertex" or not credentials:
         return None
     try:
         found = json.loads(credentials)
         missing = [name for name in ("client_email", "private_key", "project_id", "token_uri") if not found.get(name)]
     except (ValueError, AttributeError):
-        return "credentials are the JSON of a service account's key"
-    return f"the service account's JSON has no {missing[0]}" if missing else None
+        return "credentials are not the JSON of a service account's key"
+    return f"service account's JSON has no {missing[0]}" if missing else None

@@ -88,8 +88,8 @@ class _Account:
     def __init__(self, credentials: str) -> None:
         from google.oauth2.service_account import Credentials  # only where there is such a channel
 
-        made = Credentials.from_service_account_info(_read(credentials), scopes=[SCOPE])
-        self._credentials = made.with_always_use_jwt_access(True)
+        make: Any = Credentials.from_service_account_info
+        self._credentials: Any = make(_read(credentials), scopes=[SCOPE]).with_always_use_jwt_access(True)
         self._lock = threading.Lock()
 
     def token(self) -> str:

@@ -10,9 +10,25 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from channels_app.models import Provider
-from costrouter.bootstrap import OPENAI_URL, CannotBootstrap, Result, Upstream, bootstrap, sandbox_upstream
+from costrouter.bootstrap import CannotBootstrap, Result, Upstream, bootstrap, sandbox_upstream
 from costrouter.database import migrate
 from costrouter.demo import demo, key_file, password_file
+from costrouter.lib.presets import PRESETS
+from costrouter.lib.units import UNITS
+from costrouter.lib.upstreams import DIALECTS
+
+
+def price(text: str) -> tuple[str, Decimal]:
+    """A unit and its price on the command line: `images=0.04`."""
+    unit, _, amount = text.partition("=")
+    if unit not in UNITS:
+        raise argparse.ArgumentTypeError(f"{unit!r} is no unit: {', '.join(UNITS)}")
+    return unit, usd(amount)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A list on the command line, comma separated, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def usd(text: str) -> Decimal:
@@ -37,13 +53,44 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         providers = [name for name in Provider.values if name != Provider.SANDBOX]
         parser.add_argument("--json", action="store_true", help="Print one JSON object and nothing else.")
-        parser.add_argument("--upstream-url", default="", help="What the provider's own SDK takes as its base URL.")
-        parser.add_argument("--upstream-key", help="The provider's key. Replaces that of an existing channel.")
+        parser.add_argument(
+            "--upstream-url",
+            default="",
+            help="What the provider's own SDK takes as its base URL. Default: that of the provider's own service.",
+        )
+        parser.add_argument(
+            "--upstream-key",
+            help="The provider's key, for Vertex AI a service account's JSON. Replaces that of an existing channel; "
+            "without --models, of every channel of this provider and URL.",
+        )
         parser.add_argument("--provider", choices=providers, default=None, help="Default: openai_compatible.")
-        parser.add_argument("--models", default="", help="Names, comma separated, added to those of the channel.")
+        parser.add_argument("--preset", choices=PRESETS, help="A well-known OpenAI-compatible service: gives the URL.")
+        parser.add_argument(
+            "--dialects",
+            type=names,
+            default=(),
+            help=f"What conversations the upstream is asked in, the best first: of {', '.join(DIALECTS)}. "
+            "Default: the provider's.",
+        )
+        parser.add_argument(
+            "--models",
+            type=names,
+            default=(),
+            help="Names, comma separated. Unless a channel of this provider, URL and dialects serves them all, a "
+            "new channel does.",
+        )
         parser.add_argument("--balance", type=usd, metavar="USD", help="The opening credit, once a wallet.")
         parser.add_argument("--price-input", type=usd, metavar="USD", help="Per million input tokens.")
         parser.add_argument("--price-output", type=usd, metavar="USD", help="Per million output tokens.")
+        parser.add_argument(
+            "--price",
+            type=price,
+            action="append",
+            default=[],
+            metavar="UNIT=USD",
+            help=f"The price of any unit, repeatable: per million tokens, per 1,000 characters, else each. "
+            f"Units: {', '.join(UNITS)}.",
+        )
         parser.add_argument("--demo", action="store_true", help="The first start of `make run`, done once.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -61,21 +108,23 @@ class Command(BaseCommand):
             self._tell(result)
 
     def _upstream(self, options: dict[str, Any]) -> Upstream:
-        names = tuple(dict.fromkeys(name.strip() for name in options["models"].split(",") if name.strip()))
-        url, provider = options["upstream_url"], options["provider"]
-        if not url and provider is None:
-            for option in ("upstream_key", "models", "price_input", "price_output"):
+        url, provider, preset = options["upstream_url"], options["provider"], PRESETS.get(options["preset"] or "")
+        if preset is not None and (url or provider not in (None, Provider.OPENAI_COMPATIBLE)):
+            raise CannotBootstrap("--preset is an openai_compatible provider's URL: give neither another")
+        if not url and provider is None and preset is None:
+            for option in ("upstream_key", "models", "dialects", "price_input", "price_output", "price"):
                 if options[option]:
                     raise CannotBootstrap(f"--{option.replace('_', '-')} needs --upstream-url")
             return sandbox_upstream()
-        provider = provider or Provider.OPENAI_COMPATIBLE
         return Upstream(
-            provider=provider,
-            base_url=url or (OPENAI_URL if provider == Provider.OPENAI else ""),
+            provider=provider or Provider.OPENAI_COMPATIBLE,
+            base_url=preset.base_url if preset is not None else url,
             key=options["upstream_key"],
-            models=names,
+            models=options["models"],
+            dialects=options["dialects"],
             price_input=options["price_input"],
             price_output=options["price_output"],
+            prices=dict(options["price"]),
         )
 
     def _tell(self, result: Result) -> None:
