@@ -18,6 +18,7 @@ from relay.protocols import (
     moderations,
     openai_chat,
     openai_chat_answer,
+    openai_chat_ir,
     openai_responses,
     openai_responses_answer,
     rerank,
@@ -33,6 +34,7 @@ DIALECTS: dict[str, Dialect] = {
             openai_chat.upstream_body,
             openai_chat_answer.read_answer,
             openai_chat_answer.StreamReader,
+            openai_chat_ir.CONVERSATION,
         ),
         Dialect(
             "anthropic",

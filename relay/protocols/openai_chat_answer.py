@@ -1,5 +1,5 @@
-"""OpenAI chat completions, the answer: what it used, what of it the client sees, and when it is over. Legacy completions
-answer alike: a choice has `text` where a chat completion's has a message or a delta.
+"""OpenAI chat completions, the answer: what it used, what of it the client sees, and when it is over. Legacy
+completions answer alike: a choice has `text` where a chat completion's has a message or a delta.
 
 Source of the format: the response types of the openai 3.54 package.
 """

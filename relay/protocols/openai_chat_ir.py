@@ -1,0 +1,19 @@
+"""How OpenAI chat completions meet other dialects. What chat knows no word for, and what becomes of it:
+
+- Reasoning of another maker shows as `reasoning_content`, and travels as `reasoning_details`; to an upstream of this
+  dialect it is left out.
+- A budget of thinking is the nearest effort; none, or no tokens, is the effort "none".
+- That a tool failed, cache marks, metadata, an end user and a cache key are hints, and are left out.
+- A document's URL, and anything but text in a tool's result, are refused.
+- What a classifier refused ended by "content_filter"; a full context window is "length"; a pause is "stop".
+"""
+
+from __future__ import annotations
+
+from relay.protocols.base import Conversation
+from relay.protocols.openai_chat_answer_ir import answer_from_ir, answer_to_ir
+from relay.protocols.openai_chat_from_ir import from_ir
+from relay.protocols.openai_chat_stream import Decoder, Encoder
+from relay.protocols.openai_chat_to_ir import to_ir
+
+CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, Decoder, Encoder)

@@ -1,0 +1,372 @@
+"""OpenAI chat completions, streamed: an upstream's chunks as events, and events as chunks for a client.
+
+Sources: `ChatCompletionChunk` and the stream accumulator of the openai 3.54 package, which merges what has an
+`index` by it, and opens choices in their order.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from relay import ir
+from relay.protocols import openai_chat_reasoning as reasoning
+from relay.protocols.base import Request
+from relay.protocols.openai_chat import MAX_CHOICES
+from relay.protocols.openai_chat_answer import TERMINATOR, is_error
+from relay.protocols.openai_chat_answer_ir import (
+    arguments_of,
+    call_id,
+    content_of,
+    is_old,
+    logprobs_object,
+    logprobs_of,
+    reason_of,
+    stop_of,
+    text_of,
+    time_of,
+    usage_with_cost,
+)
+from relay.protocols.sse import data_of
+from relay.protocols.usage import openai_units
+
+
+Said = ir.Text | ir.Refusal | ir.Reasoning | ir.ToolCall
+
+
+@dataclass(slots=True)
+class _Held:
+    """What waits for the open call to end: a part, and its content so far."""
+
+    part: Said
+    text: str = ""
+
+
+@dataclass(slots=True)
+class _Choice:
+    """A choice as it grows. `open`: the part that may grow on; `key`: which block of reasoning, or which call, it is.
+    `held`: what came while a call was open, by its key, for pieces of that call may still come. `last_call`: the key of
+    the last call of each index."""
+
+    number: int
+    parts: int = 0
+    open: Said | None = None
+    key: object = None
+    calls: bool = False
+    stopped: bool = False
+    held: dict[object, _Held] = field(default_factory=dict)
+    last_call: dict[object, object] = field(default_factory=dict)
+
+    def begin(self, part: Said, key: object = None) -> list[ir.Event]:
+        """A part begins; the open one ends."""
+        events = self.end()
+        begun = msgspec.structs.replace(part)
+        if isinstance(begun, ir.Reasoning):
+            begun.signature = begun.redacted = None  # they are told apart
+        self.open, self.key = part, key
+        self.calls = self.calls or isinstance(part, ir.ToolCall)
+        self.parts += 1
+        return [*events, ir.PartStart(self.parts - 1, begun, self.number)]
+
+    def end(self) -> list[ir.Event]:
+        """The open part ends."""
+        if self.open is None:
+            return []
+        self.open = None
+        return [ir.PartEnd(self.parts - 1, self.number)]
+
+    def grow(self, text: str) -> list[ir.Event]:
+        """The open part grows."""
+        return [ir.Delta(self.parts - 1, text, self.number)] if text else []
+
+    def seal(self, piece: ir.Reasoning) -> list[ir.Event]:
+        """The open block of reasoning is sealed."""
+        if not piece.signature and not piece.redacted:
+            return []
+        return [ir.Sealed(self.parts - 1, piece.signature, piece.redacted, self.number)]
+
+    def say(self, part: ir.Text | ir.Refusal, text: str) -> list[ir.Event]:
+        """Text of a kind."""
+        if isinstance(self.open, ir.ToolCall):
+            self.held.setdefault(type(part), _Held(part)).text += text
+            return []
+        begun = [] if isinstance(self.open, type(part)) else self.begin(part)
+        return begun + self.grow(text)
+
+    def think(self, piece: ir.Reasoning, key: object) -> list[ir.Event]:
+        """A piece of reasoning. `key`: the block it belongs to."""
+        if isinstance(self.open, ir.ToolCall):
+            waiting = self.held.get(key)
+            if waiting is None:
+                waiting = self.held[key] = _Held(ir.Reasoning(origin=piece.origin, id=piece.id))
+            waiting.text += piece.text
+            assert isinstance(waiting.part, ir.Reasoning)
+            _note(waiting.part, piece)
+            return []
+        part, events = self.open, []
+        if not isinstance(part, ir.Reasoning) or self.key != key or not reasoning.continues(part, piece):
+            part = ir.Reasoning(origin=piece.origin, id=piece.id)
+            events = self.begin(part, key)
+        _note(part, piece)
+        return events + self.grow(piece.text) + self.seal(piece)
+
+    def call(self, said: dict[str, Any]) -> list[ir.Event]:
+        """A piece of a call. The first call is told at once; others wait."""
+        custom = isinstance(said.get("custom"), dict)
+        called = said.get("custom" if custom else "function")
+        called = called if isinstance(called, dict) else {}
+        key = self._call_key(said)
+        text = arguments_of(called.get("input" if custom else "arguments"))
+        if isinstance(self.open, ir.ToolCall) and self.key == key:
+            return self.grow(text)
+        if key in self.held:
+            self.held[key].text += text
+            return []
+        name = text_of(called.get("name"))
+        if not name:
+            return []
+        part = ir.ToolCall(call_id(said.get("id")), name, custom=custom)
+        if isinstance(self.open, ir.ToolCall):
+            self.held[key] = _Held(part, text)
+            return []
+        return self.begin(part, key) + self.grow(text)
+
+    def _call_key(self, said: dict[str, Any]) -> object:
+        """Which call a piece belongs to: some servers leave out the index, or say 0 of each; others repeat the id."""
+        index = said.get("index")
+        index = index if type(index) is int else None
+        if id := text_of(said.get("id")):
+            self.last_call[index] = ("call", index, id)
+        return self.last_call.setdefault(index, ("call", index, ""))
+
+    def release(self) -> list[ir.Event]:
+        """The open part ends, and what was held back is told."""
+        held, self.held = self.held, {}
+        events = self.end()
+        for waiting in held.values():
+            events += self.begin(waiting.part) + self.grow(waiting.text)
+            events += self.seal(waiting.part) if isinstance(waiting.part, ir.Reasoning) else []
+            events += self.end()
+        return events
+
+    def stop(self, reason: object) -> list[ir.Event]:
+        """The choice is complete."""
+        events = self.release()
+        self.stopped = True
+        return [*events, ir.Stop(stop_of(reason, calls=self.calls), choice=self.number)]
+
+
+def _note(part: ir.Reasoning, piece: ir.Reasoning) -> None:
+    part.signature, part.redacted = piece.signature or part.signature, piece.redacted or part.redacted
+
+
+class Decoder:
+    """An upstream's stream: see `relay.protocols.base.Decoder`. What is not as it should be is passed over."""
+
+    def __init__(self) -> None:
+        self.started = self.done = self.failed = False
+        self.units: dict[str, int] | None = None
+        self.texts: list[str] = []
+        self._choices: dict[int, _Choice] = {}
+        self._begun = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that began has its finish reason."""
+        return bool(self._choices) and all(choice.stopped for choice in self._choices.values())
+
+    def decode(self, event: bytes) -> list[ir.Event]:
+        """What an event means."""
+        data = data_of(event)
+        if data is None or self.failed:
+            return []
+        if data == b"[DONE]":
+            self.done = True
+            return [said for choice in self._choices.values() if not choice.stopped for said in choice.stop(None)]
+        try:
+            chunk = msgspec.json.decode(data)
+            events = self._chunk(chunk, event, data) if isinstance(chunk, dict) else []
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError):
+            self.failed = b'"error"' in data[:64]
+            return []
+        for said in events:
+            if isinstance(said, ir.Delta):
+                self.texts.append(said.text)
+            elif isinstance(said, ir.PartStart) and isinstance(said.part, ir.ToolCall):
+                self.texts.append(said.part.name)
+        return events
+
+    def _chunk(self, chunk: dict[str, Any], event: bytes, data: bytes) -> list[ir.Event]:
+        choices = chunk.get("choices")
+        if chunk.get("error") is not None or (choices is None and is_error(event, data)):
+            self.failed = True
+            return []
+        self.started = self.started or choices is not None or chunk.get("usage") is not None
+        self.units = openai_units(chunk.get("usage")) or self.units
+        events: list[ir.Event] = []
+        for said in choices if isinstance(choices, list) else []:
+            if isinstance(said, dict):
+                events += self._choice(said)
+        if self._choices and not self._begun:
+            self._begun = True
+            created = time_of(chunk.get("created"))
+            events.insert(0, ir.Start(text_of(chunk.get("id")), text_of(chunk.get("model")), created))
+        return events
+
+    def _choice(self, said: dict[str, Any]) -> list[ir.Event]:
+        number = said.get("index")
+        number = number if type(number) is int and 0 <= number < MAX_CHOICES else 0
+        choice = self._choices.setdefault(number, _Choice(number))
+        if choice.stopped:
+            return []
+        delta, logprobs = said.get("delta"), said.get("logprobs")
+        events: list[ir.Event] = []
+        if isinstance(delta, dict):
+            events += _delta(choice, delta)
+        if isinstance(logprobs, dict) and isinstance(choice.open, ir.Text):
+            tokens = logprobs_of(logprobs.get("content"))
+            events += [ir.Probabilities(choice.parts - 1, tokens, number)] if tokens else []
+        if reason := said.get("finish_reason"):
+            # OpenRouter's word for an upstream that failed in mid-stream.
+            if reason == "error":
+                self.failed = True
+                return []
+            events += choice.stop(reason)
+        return events
+
+
+def _delta(choice: _Choice, delta: dict[str, Any]) -> list[ir.Event]:
+    """What a delta adds to a choice."""
+    events: list[ir.Event] = []
+    details = delta.get("reasoning_details")
+    said = [(entry, reasoning.piece_of(entry, upstream=True)) for entry in details] if isinstance(details, list) else []
+    for entry, piece in said:
+        events += choice.think(piece, ("block", str(entry.get("index")))) if piece is not None else []
+    if not any(piece for _, piece in said):
+        text = text_of(delta.get("reasoning_content")) or text_of(delta.get("reasoning"))
+        events += choice.think(ir.Reasoning(text, "chat"), None) if text else []
+    for part in content_of(delta.get("content")):
+        if isinstance(part, ir.Reasoning):
+            events += choice.think(part, None)
+        else:
+            events += choice.say(ir.Text(""), part.text)
+    if refusal := text_of(delta.get("refusal")):
+        events += choice.say(ir.Refusal(""), refusal)
+    calls = delta.get("tool_calls")
+    for call in calls if isinstance(calls, list) else []:
+        events += choice.call(call) if isinstance(call, dict) else []
+    if isinstance(delta.get("function_call"), dict):
+        events += choice.call({"function": delta["function_call"], "index": -1})
+    return events
+
+
+@dataclass(slots=True)
+class _Written:
+    """A choice as it is written: blocks of reasoning and calls so far, and whether the open part said anything."""
+
+    part: Said | None = None
+    blocks: int = 0
+    calls: int = 0
+    said: bool = False
+
+
+class Encoder:
+    """A client's stream: see `relay.protocols.base.Encoder`."""
+
+    def __init__(self, request: Request, seed: str) -> None:
+        self._chunk: dict[str, Any] = {
+            "id": f"chatcmpl-{seed}",
+            "object": "chat.completion.chunk",
+            "created": 0,
+            "model": request.model,
+        }
+        self._usage: bool = request.options
+        self._old = is_old(request)
+        self._choices: list[_Written] = []
+
+    def encode(self, event: ir.Event) -> bytes:
+        """The chunks of an event. A choice begins with its role, after those before it."""
+        if isinstance(event, ir.Start):
+            self._chunk["created"] = event.created or int(time.time())
+            self._chunk["model"] = event.model or self._chunk["model"]
+            return self._open(0)
+        opened, choice = self._open(event.choice), self._choices[event.choice]
+        if isinstance(event, ir.Stop):
+            reason = reason_of(event.reason)
+            reason = "function_call" if self._old and choice.calls == 1 and reason == "tool_calls" else reason
+            return opened + self._write(event.choice, {}, finish=reason)
+        if isinstance(event, ir.Probabilities):
+            return opened + self._write(event.choice, {}, logprobs=logprobs_object(event.tokens))
+        delta = self._delta(choice, event)
+        return opened + (self._write(event.choice, delta) if delta else b"")
+
+    def _open(self, number: int) -> bytes:
+        written = b""
+        while len(self._choices) <= number:
+            self._choices.append(_Written())
+            written += self._write(len(self._choices) - 1, {"role": "assistant", "content": ""})
+        return written
+
+    def _write(self, number: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None) -> bytes:
+        choice = {"index": number, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        return b"data: " + msgspec.json.encode({**self._chunk, "choices": [choice]}) + b"\n\n"
+
+    def _delta(self, choice: _Written, event: ir.PartStart | ir.Delta | ir.Sealed | ir.PartEnd) -> dict[str, Any]:
+        """What an event adds to a message; {} where nothing."""
+        if isinstance(event, ir.PartStart):
+            choice.part, choice.said = event.part, False
+            return self._begin_call(choice, event.part) if isinstance(event.part, ir.ToolCall) else {}
+        part = choice.part
+        if isinstance(part, ir.ToolCall):
+            if isinstance(event, ir.PartEnd) and not part.custom and not choice.said:
+                return self._grow_call(choice, part, "{}")  # no arguments are an empty object
+            return self._grow_call(choice, part, event.text) if isinstance(event, ir.Delta) else {}
+        if isinstance(part, ir.Reasoning):
+            return _reasoning_delta(choice, part, event)
+        if isinstance(event, ir.Delta):
+            return {"refusal" if isinstance(part, ir.Refusal) else "content": event.text}
+        return {}
+
+    def _begin_call(self, choice: _Written, part: ir.ToolCall) -> dict[str, Any]:
+        choice.calls += 1
+        if self._old and choice.calls == 1:
+            return {"function_call": {"name": part.name, "arguments": ""}}
+        kind, content = ("custom", "input") if part.custom else ("function", "arguments")
+        begun = {
+            "index": choice.calls - 1 - self._old,
+            "id": part.id,
+            "type": kind,
+            kind: {"name": part.name, content: ""},
+        }
+        return {"tool_calls": [begun]}
+
+    def _grow_call(self, choice: _Written, part: ir.ToolCall, text: str) -> dict[str, Any]:
+        choice.said = True
+        if self._old and choice.calls == 1:
+            return {"function_call": {"arguments": text}}
+        kind, content = ("custom", "input") if part.custom else ("function", "arguments")
+        return {"tool_calls": [{"index": choice.calls - 1 - self._old, kind: {content: text}}]}
+
+    def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
+        """The usage, for a client that asked; the terminator."""
+        if not self._usage:
+            return b"", TERMINATOR
+        chunk = {**self._chunk, "choices": [], "usage": usage_with_cost(units, cost)}
+        return b"data: " + msgspec.json.encode(chunk) + b"\n\n", TERMINATOR
+
+
+def _reasoning_delta(choice: _Written, part: ir.Reasoning, event: ir.Delta | ir.Sealed | ir.PartEnd) -> dict[str, Any]:
+    """A piece of a block: its text for who shows it, and an entry for who sends it back. The first says whose it is."""
+    if isinstance(event, ir.PartEnd):
+        choice.blocks += choice.said
+        return {}
+    if isinstance(event, ir.Delta):
+        entry, shown = reasoning.text_entry(part.origin, event.text), {"reasoning_content": event.text}
+    else:
+        entry, shown = reasoning.sealed_entry(event.signature, event.redacted), {}
+    about = {"index": choice.blocks} if choice.said else reasoning.stamp(part, choice.blocks)
+    choice.said = True
+    return {**shown, "reasoning_details": [{**entry, **about}]}
