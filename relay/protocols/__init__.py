@@ -15,6 +15,7 @@ from relay.protocols import (
     gemini_answer,
     gemini_count,
     gemini_embed,
+    gemini_ir,
     moderations,
     openai_chat,
     openai_chat_answer,
@@ -23,7 +24,7 @@ from relay.protocols import (
     openai_responses_answer,
     rerank,
 )
-from relay.protocols.base import Dialect
+from relay.protocols.base import Dialect, Streaming
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -51,6 +52,8 @@ DIALECTS: dict[str, Dialect] = {
             gemini.upstream_body,
             gemini_answer.read_answer,
             gemini_answer.StreamReader,
+            gemini_ir.CONVERSATION,
+            Streaming(content_type=gemini.stream_content_type),
         ),
         Dialect("gemini_count", gemini_count.parse, gemini_count.body, gemini_count.read_answer),
         Dialect("gemini_embed", gemini_embed.parse, gemini_embed.body, gemini_embed.read_answer),

@@ -82,7 +82,7 @@ def parse(body: bytes, path: str) -> Request:
 def stream_content_type(request: Request) -> bytes:
     """The content type of a streamed answer: server-sent events, or a JSON array."""
     options: Options = request.options
-    return b"text/event-stream" if options.sse else b"application/json; charset=UTF-8"
+    return b"text/event-stream; charset=utf-8" if options.sse else b"application/json; charset=UTF-8"
 
 
 def read_generate(sent: Fields, model: str) -> Request:

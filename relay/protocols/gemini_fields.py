@@ -69,7 +69,7 @@ def objects(value: Any, name: str) -> list[dict[str, Any]]:
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise RelayError("invalid_request", f"{name} must be a list of objects.", param=name)
+        raise invalid(name, "a list of objects")
     return [object_of(item, f"{name}[{number}]") for number, item in enumerate(value)]
 
 
@@ -78,8 +78,13 @@ def object_of(value: Any, name: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise RelayError("invalid_request", f"{name} must be an object.", param=name)
+        raise invalid(name, "an object")
     return {key: inner for key, inner in plain(value, f"{name}.").items() if inner is not None}
+
+
+def invalid(name: str, what: str) -> RelayError:
+    """The 400 for a field that is not what it must be."""
+    return RelayError("invalid_request", f"{name} must be {what}.", param=name)
 
 
 def stored(name: str) -> RelayError:
@@ -92,16 +97,16 @@ def stored(name: str) -> RelayError:
 def check_uri(uri: Any, name: str) -> str:
     """A URI that anybody may read. Raises `stored_state` for a file of the account, `invalid_request` otherwise."""
     if not isinstance(uri, str) or not uri.isascii() or not uri.isprintable() or " " in uri or "\\" in uri:
-        raise RelayError("invalid_request", f"{name} must be an https: URL.", param=name)
+        raise invalid(name, "an https: URL")
     try:
         parts = urlsplit(uri)
         host = unquote(parts.hostname or "").rstrip(".").lower()
     except ValueError as error:
-        raise RelayError("invalid_request", f"{name} must be an https: URL.", param=name) from error
+        raise invalid(name, "an https: URL") from error
     if parts.scheme.lower() == "gs" or uri.lstrip("/").startswith("files/"):
         raise stored(name)
     if parts.scheme.lower() not in ("http", "https") or not host:
-        raise RelayError("invalid_request", f"{name} must be an https: URL.", param=name)
+        raise invalid(name, "an https: URL")
     if any(host == store or host.endswith("." + store) for store in _STORES):
         raise stored(name)
     return uri

@@ -1,0 +1,241 @@
+"""Gemini's streamed answers and the neutral events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relay import ir
+from relay.protocols.base import Request
+from relay.protocols.gemini_answer import Chunk, Ending, Framing, index_of, is_error, read_chunk
+from relay.protocols.gemini_parts import Spoken, Turn, arguments_of, call_part, spoken
+from relay.protocols.gemini_pieces import created, logprobs_of, logprobs_result, reason_of, response, stop_of
+from relay.protocols.sse import data_of
+from relay.protocols.usage import gemini_usage
+
+
+class _Saying:
+    """What a candidate has said so far. `open`: its text or thought that may go on."""
+
+    __slots__ = ("called", "count", "index", "number", "open", "stopped")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.index = -1
+        self.count = 0
+        self.open: type[Spoken] | None = None
+        self.called = self.stopped = False
+
+    def begin(self, part: ir.Text | ir.Reasoning | ir.ToolCall) -> list[ir.Event]:
+        events = self.end()
+        self.index += 1
+        self.open = type(part)
+        return [*events, ir.PartStart(self.index, part, self.number)]
+
+    def end(self) -> list[ir.Event]:
+        ended, self.open = self.open, None
+        return [ir.PartEnd(self.index, self.number)] if ended is not None else []
+
+    def say(self, part: Spoken) -> list[ir.Event]:
+        """A text or an unsigned thought may go on; all else is whole."""
+        if isinstance(part, ir.ToolCall):
+            self.called = True
+            events = self.begin(ir.ToolCall(part.id, part.name))
+            return [*events, ir.Delta(self.index, part.arguments, self.number), *self.end()]
+        events = []
+        alone = isinstance(part, ir.Reasoning) and not part.text
+        if self.open is not type(part) or alone:
+            fresh = ir.Reasoning(origin=part.origin) if isinstance(part, ir.Reasoning) else ir.Text("")
+            events += self.begin(fresh)
+        if part.text:
+            events.append(ir.Delta(self.index, part.text, self.number))
+        if isinstance(part, ir.Reasoning) and (part.signature or part.redacted):
+            events.append(ir.Sealed(self.index, part.signature, part.redacted, self.number))
+            events += self.end()
+        return events
+
+
+class Decoder:
+    """An upstream's stream as neutral events: see `relay.protocols.base.Decoder`."""
+
+    __slots__ = ("_choices", "_ending", "_id", "done", "failed", "started", "texts")
+
+    def __init__(self) -> None:
+        self._ending = Ending()
+        self._choices: dict[int, _Saying] = {}
+        self._id: object = ""
+        self.started = self.done = self.failed = False
+        self.texts: list[str] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether every candidate that began has its finish reason."""
+        return self._ending.finished
+
+    @property
+    def units(self) -> dict[str, int] | None:
+        """The usage, once the end has told it."""
+        return self._ending.units
+
+    def decode(self, event: bytes) -> list[ir.Event]:
+        """What an event means."""
+        data = data_of(event)
+        if data is None:
+            self.failed = self.failed or is_error(event)
+            return []
+        chunk = read_chunk(data)
+        if chunk is None:
+            self.failed = self.failed or b'"error"' in data[:64]
+            return []
+        if chunk.error is not None:
+            self.failed = True
+            return []
+        if chunk.candidates is None and chunk.promptFeedback is None and chunk.usageMetadata is None:
+            return []
+        events = [] if self.started else [self._start(chunk)]
+        self._ending.see(chunk)
+        for candidate in chunk.objects():
+            events += self._candidate(candidate)
+        if chunk.blocked() and not self._choices:
+            self._choices[0] = _Saying(0)
+            events.append(ir.Stop("content_filter"))
+        return events
+
+    def _start(self, chunk: Chunk) -> ir.Event:
+        self.started, self._id = True, chunk.responseId
+        name, model = (value if isinstance(value, str) else "" for value in (chunk.responseId, chunk.modelVersion))
+        return ir.Start(name, model, created(chunk.createTime))
+
+    def _candidate(self, candidate: dict[str, Any]) -> list[ir.Event]:
+        number = index_of(candidate)
+        saying = self._choices.setdefault(number, _Saying(number))
+        if saying.stopped:
+            return []
+        events: list[ir.Event] = []
+        content = candidate.get("content")
+        parts = content.get("parts") if isinstance(content, dict) else None
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict):
+                for said in spoken(part, self._id, number, saying.count):
+                    events += saying.say(said)
+                    self._note(said)
+                saying.count += 1
+        tokens = logprobs_of(candidate)
+        if tokens and saying.open is ir.Text:
+            events.append(ir.Probabilities(saying.index, tokens, number))
+        reason = candidate.get("finishReason")
+        if reason not in (None, "", "FINISH_REASON_UNSPECIFIED"):
+            saying.stopped = True
+            events += [*saying.end(), ir.Stop(stop_of(reason, called=saying.called), choice=number)]
+        return events
+
+    def _note(self, said: Spoken) -> None:
+        if isinstance(said, ir.ToolCall):
+            self.texts += [said.name, said.arguments]
+        elif said.text:
+            self.texts.append(said.text)
+
+
+class _Part:
+    """A part that is being written. Reasoning's text goes at once, its seal at its end; a call goes whole."""
+
+    __slots__ = ("text", "what")
+
+    def __init__(self, what: ir.Text | ir.Refusal | ir.Reasoning | ir.ToolCall) -> None:
+        self.what = what
+        self.text: list[str] = []
+
+
+class Encoder:
+    """A streamed answer as Gemini writes it: see `relay.protocols.base.Encoder`."""
+
+    __slots__ = ("_framing", "_model", "_open", "_reasons", "_seed", "_turns")
+
+    def __init__(self, request: Request, seed: str) -> None:
+        self._framing = Framing(request)
+        self._model, self._seed = request.model, seed
+        self._open: dict[int, _Part] = {}
+        self._turns: dict[int, Turn] = {}
+        self._reasons: dict[int, str] = {}
+
+    def encode(self, event: ir.Event) -> bytes:
+        """What goes to the client now."""
+        if isinstance(event, ir.Start):
+            self._model = event.model or self._model
+        elif isinstance(event, ir.PartStart):
+            self._open[event.choice] = _Part(event.part)
+            if not isinstance(event.part, ir.Reasoning | ir.ToolCall) and event.part.text:
+                return self._say(event.choice, {"text": event.part.text})
+        elif isinstance(event, ir.Stop):
+            self._reasons[event.choice] = self._reasons.get(event.choice) or reason_of(event.reason)
+            if self._reasons[event.choice] == _MALFORMED and reason_of(event.reason) != "STOP":
+                self._reasons[event.choice] = reason_of(event.reason)
+        elif (part := self._open.get(event.choice)) is not None:
+            return self._more(part, event)
+        return b""
+
+    def _more(self, part: _Part, event: ir.Delta | ir.Sealed | ir.Probabilities | ir.PartEnd) -> bytes:
+        what, choice = part.what, event.choice
+        if isinstance(event, ir.Probabilities):
+            return self._chunk({"index": choice, "logprobsResult": logprobs_result(event.tokens)})
+        if isinstance(event, ir.Sealed):
+            if isinstance(what, ir.Reasoning):
+                what.signature = event.signature or what.signature
+                what.redacted = event.redacted or what.redacted
+            return b""
+        if isinstance(event, ir.Delta):
+            if isinstance(what, ir.ToolCall):
+                part.text.append(event.text)
+                return b""
+            if isinstance(what, ir.Reasoning):
+                part.text.append(event.text)
+                return self._say(choice, {"text": event.text, "thought": True})
+            return self._say(choice, {"text": event.text})
+        del self._open[choice]
+        return self._end(what, "".join(part.text), choice)
+
+    def _end(self, what: ir.Part, text: str, choice: int) -> bytes:
+        turn = self._turns.setdefault(choice, Turn())
+        if isinstance(what, ir.Reasoning):
+            if what.origin == "gemini" and text:
+                if not what.signature:
+                    return b""
+                turn.say({"text": "", "thought": True, "thoughtSignature": what.signature})
+            else:
+                # The text went before; the seal stands on an empty thought, and holds for all of it.
+                turn.think(ir.Reasoning("", what.origin, what.signature, what.redacted, what.id))
+        elif isinstance(what, ir.ToolCall):
+            what.arguments += text
+            args = arguments_of(what)
+            if args is None:
+                self._reasons[choice] = _MALFORMED
+                return b""
+            turn.say(call_part(what, args))
+        return self._written(choice)
+
+    def _say(self, choice: int, part: dict[str, Any]) -> bytes:
+        self._turns.setdefault(choice, Turn()).say(part)
+        return self._written(choice)
+
+    def _written(self, choice: int) -> bytes:
+        """The parts that are complete, as a chunk."""
+        turn = self._turns[choice]
+        parts, turn.parts = turn.parts, []
+        return self._chunk({"content": {"parts": parts, "role": "model"}, "index": choice}) if parts else b""
+
+    def _chunk(self, candidate: dict[str, Any]) -> bytes:
+        return self._framing.response(response(self._model, self._seed, [candidate]))
+
+    def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
+        """The finish reasons and the usage, held until the charge is committed."""
+        candidates = []
+        for choice, reason in sorted(self._reasons.items()):
+            turn = self._turns.setdefault(choice, Turn())
+            turn.flush()
+            parts, turn.parts = turn.parts or [{"text": ""}], []
+            candidate = {"content": {"parts": parts, "role": "model"}, "finishReason": reason, "index": choice}
+            candidates.append(candidate)
+        end = response(self._model, self._seed, candidates, usageMetadata=gemini_usage(units))
+        return b"", self._framing.response(end) + self._framing.end()
+
+
+_MALFORMED = "MALFORMED_FUNCTION_CALL"
