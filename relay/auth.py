@@ -53,6 +53,11 @@ def key_of(headers: Mapping[bytes, bytes], query: str) -> str | None:
     return None
 
 
+def without_key(query: str) -> str:
+    """A query string without `key=`: what may be read on and passed on."""
+    return "&".join(part for part in query.split("&") if part and not part.startswith("key="))
+
+
 class KeyCache:
     """Keys by the hash of the whole key. Bounded; what changes is dropped; unknown keys have a cache of their own."""
 

@@ -91,8 +91,22 @@ def finish(
             record.lines = msgspec.Raw(ctx.rates.lines_json(units).encode())
     assert ctx.caller is not None
     ctx.finished = True
+    ctx.admission.release(used_tokens(units))
     item = CaptureItem(record=record, granted=granted, budget_ids=ctx.caller.budgets)
     return writer.capture(item)  # type: ignore[return-value]
+
+
+def note(ctx: Context, writer: Writer, *, http_status: int) -> None:
+    """The one record of a request that held nothing and costs nothing, written without making the client wait."""
+    ctx.finished = True
+    status = OK if http_status < 400 else REFUSED
+    code = "" if status == OK else "refused_by_upstream"
+    writer.record(_record(ctx, writer, status=status, http_status=http_status, error_code=code))
+
+
+def used_tokens(units: dict[str, int]) -> int:
+    """The tokens among units, input and output; reasoning is a part of the output."""
+    return sum(n for name, n in units.items() if name != "reasoning" and UNITS[name].per == UNITS["input"].per)
 
 
 def _record(ctx: Context, writer: Writer, *, status: str, http_status: int, error_code: str) -> Record:

@@ -14,6 +14,7 @@ from channels_app.snapshot import ChannelInfo
 from relay.auth import Caller
 from relay.convert import Way
 from relay.endpoints import Endpoint
+from relay.limits import FREE, Admission
 from relay.protocols.base import Request
 from relay.routing import Route
 
@@ -43,6 +44,7 @@ class Context:
     price: PriceInfo | None = None
     rates: Rates | None = None
     input_bound: int = 0
+    admission: Admission = FREE
     keep: Callable[[bytes | list[msgspec.Raw]], Awaitable[None]] | None = None
     first_channel: int | None = None
     granted: int | None = None

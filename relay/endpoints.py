@@ -26,14 +26,62 @@ class Endpoint:
 
 
 _TOKENS = ("input", "output")
+_FORWARD = "pipeline.forward"
+
+
+def _gemini(name: str, action: str, protocol: str, meter: str, handler: str, units: tuple[str, ...] = ()) -> Endpoint:
+    """An action on a model, under `/v1beta` and (as Google's SDK has it since 3.x) under `/v1`."""
+    path = "/models/{model}:" + action
+    return Endpoint(name, "POST", "/v1beta" + path, "Gemini", protocol, meter, handler, units, ("/v1" + path,))
+
+
 ENDPOINTS = (
-    Endpoint("chat.completions", "POST", "/v1/chat/completions", "Chat", "chat", "tokens", "pipeline.forward", _TOKENS),
-    Endpoint("models.list", "GET", "/v1/models", "Models", "chat", None, "models_list.list_models"),
-    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "chat", None, "models_list.get_model"),
-    Endpoint("gemini.models", "GET", "/v1beta/models", "Models", "gemini_models", None, "models_list.list_models"),
+    Endpoint("chat.completions", "POST", "/v1/chat/completions", "Chat", "chat", "tokens", _FORWARD, _TOKENS),
+    Endpoint("responses", "POST", "/v1/responses", "Chat", "responses", "tokens", "conversations.respond", _TOKENS),
     Endpoint(
-        "gemini.models.get", "GET", "/v1beta/models/{model}", "Models", "gemini_models", None, "models_list.get_model"
+        "responses.compact",
+        "POST",
+        "/v1/responses/compact",
+        "Chat",
+        "responses_compact",
+        "tokens",
+        "conversations.respond",
+        _TOKENS,
     ),
+    Endpoint("messages", "POST", "/v1/messages", "Anthropic", "anthropic", "tokens", _FORWARD, _TOKENS),
+    Endpoint(
+        "messages.count_tokens",
+        "POST",
+        "/v1/messages/count_tokens",
+        "Anthropic",
+        "anthropic_count",
+        "free",
+        "counting.count_tokens",
+    ),
+    _gemini("gemini.generate", "generateContent", "gemini", "tokens", _FORWARD, _TOKENS),
+    _gemini("gemini.stream", "streamGenerateContent", "gemini", "tokens", _FORWARD, _TOKENS),
+    _gemini("gemini.count_tokens", "countTokens", "gemini_count", "free", "counting.count_tokens"),
+    _gemini("gemini.embed", "embedContent", "gemini_embed", "tokens", _FORWARD, ("input",)),
+    _gemini("gemini.batch_embed", "batchEmbedContents", "gemini_embed", "tokens", _FORWARD, ("input",)),
+    Endpoint("embeddings", "POST", "/v1/embeddings", "Embeddings", "embeddings", "tokens", _FORWARD, ("input",)),
+    Endpoint(
+        "rerank",
+        "POST",
+        "/v1/rerank",
+        "Embeddings",
+        "rerank",
+        "searches or tokens",
+        _FORWARD,
+        ("searches", "input", "calls"),
+    ),
+    Endpoint(
+        "moderations", "POST", "/v1/moderations", "Embeddings", "moderations", "calls", _FORWARD, ("calls", "input")
+    ),
+    Endpoint("models.list", "GET", "/v1/models", "Models", "chat", None, "pipeline.list_models"),
+    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "chat", None, "pipeline.get_model"),
+    Endpoint("account.generation", "GET", "/v1/generation", "Account", "chat", None, "account.generation"),
+    Endpoint("account.credits", "GET", "/v1/credits", "Account", "chat", None, "account.credits"),
+    Endpoint("account.key", "GET", "/v1/key", "Account", "chat", None, "account.key"),
 )
 
 _EXACT: dict[tuple[str, str], Endpoint] = {}

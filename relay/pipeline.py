@@ -21,7 +21,9 @@ from costrouter.lib.money import usd_text
 from relay import auth, capture, routing, tokens
 from relay.context import Context
 from relay.convert import ways
+from relay.error_shapes import family
 from relay.errors import ERRORS, RelayError
+from relay.limits import estimated_tokens
 from relay.plain import PlainExchange
 from relay.protocols import DIALECTS
 from relay.protocols.base import Request
@@ -96,6 +98,8 @@ async def read(ctx: Context, path: str) -> Request:
     """The request's body, read in its dialect."""
     body = await read_body(ctx)
     parse = DIALECTS[ctx.endpoint.protocol].parse
+    if query := auth.without_key(ctx.query):
+        path = f"{path}?{query}"
     if len(body) > THREAD_BYTES:
         request = await asyncio.get_running_loop().run_in_executor(None, parse, body, path)
     else:
@@ -105,11 +109,26 @@ async def read(ctx: Context, path: str) -> Request:
 
 
 async def serve(ctx: Context, runtime: Runtime) -> None:
-    """A request that was read: priced, held, forwarded and captured."""
-    price(ctx, runtime)
-    find_ways(ctx)
-    await hold(ctx, runtime)
+    """A request that was read: admitted, priced, held, forwarded and captured."""
+    await admit(ctx, runtime)
+    try:
+        price(ctx, runtime)
+        find_ways(ctx)
+        await hold(ctx, runtime)
+    except BaseException:
+        ctx.admission.release(0)
+        raise
     await (_stream if ctx.streamed else _plain)(ctx, runtime)
+
+
+async def admit(ctx: Context, runtime: Runtime) -> None:
+    """Count the request against the limits of its key and organization. Raises `rate_limit_exceeded`.
+
+    Whoever calls it sees to it that the admission is released: `capture.finish` does.
+    """
+    assert ctx.caller is not None and ctx.request is not None
+    expected = estimated_tokens(text_bytes=ctx.request.text_bytes, messages=ctx.request.messages)
+    ctx.admission = await runtime.limits.admit(ctx.caller.key, tokens=expected, family=family(ctx.endpoint.protocol))
 
 
 def find_ways(ctx: Context) -> None:

@@ -119,10 +119,7 @@ def _said_rerank(answer: Any) -> str:
 
 
 def _embeddings(provider: Provider, call: Call) -> dict[str, Any]:
-    if provider.name != "cohere":
-        return {"model": call.model, "input": ["ready"]}
-    wanted = {"input_type": "search_document", "embedding_types": ["float"]}
-    return {"model": call.model, "texts": ["ready"], **wanted}
+    return {"model": call.model, "input": ["ready"]}
 
 
 def _gemini_embed(provider: Provider, call: Call) -> dict[str, Any]:
@@ -130,13 +127,8 @@ def _gemini_embed(provider: Provider, call: Call) -> dict[str, Any]:
 
 
 def _said_embeddings(answer: Any) -> str:
-    """OpenAI's shape, Cohere's or Gemini's."""
-    if "data" in answer:
-        vector = answer["data"][0]["embedding"]
-    elif "embeddings" in answer:
-        vector = answer["embeddings"]["float"][0]
-    else:
-        vector = answer["embedding"]["values"]
+    """OpenAI's shape or Gemini's."""
+    vector = answer["data"][0]["embedding"] if "data" in answer else answer["embedding"]["values"]
     return f"(a vector of {len(vector)} numbers)"
 
 

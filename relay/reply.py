@@ -57,6 +57,7 @@ async def begin(ctx: Context, status: int, headers: list[Header]) -> None:
     own: list[Header] = [(b"x-request-id", ctx.request_id.encode()), (b"x-content-type-options", b"nosniff")]
     if family(ctx.endpoint.protocol) == "anthropic":
         own.append((b"request-id", ctx.request_id.encode()))
+    own += ctx.admission.headers(family(ctx.endpoint.protocol))
     if ctx.cap is not None:
         own.append((b"x-costrouter-max-output", b"%d" % ctx.cap))
     await ctx.send(

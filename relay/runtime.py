@@ -7,12 +7,14 @@ import gc
 import logging
 from typing import Protocol
 
+from django.conf import settings
 from django.db import connections
 
 from billing.tasks import settle
 from billing.writer import Writer
 from relay.auth import KeyCache
 from relay.capture import Refusals
+from relay.limits import Limits
 from relay.snapshot import Poller, Snapshot
 from relay.upstream import Upstreams
 
@@ -35,6 +37,7 @@ class Runtime:
         self.writer = writer
         self.refusals = Refusals(writer)
         self.upstreams = Upstreams()
+        self.limits = Limits(settings.REDIS_URL or None)
         self.exchanges: set[Exchange] = set()
         self.draining = False
 
@@ -83,6 +86,7 @@ class Runtime:
             log.error("the writer did not finish; its open holds are swept when its lease expires")
         await asyncio.to_thread(self.poller.close)
         await self.upstreams.close()
+        await self.limits.close()
 
 
 def _load_poller(keys: KeyCache) -> Poller:

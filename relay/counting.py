@@ -1,0 +1,75 @@
+"""Counting a request's tokens before it is sent: free, so nothing is held. An upstream counts best; else we do."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from channels_app.snapshot import ChannelInfo
+from relay import attempts, capture, pipeline, routing, tokens
+from relay.attempts import ClientFault, try_channels
+from relay.context import Context
+from relay.convert import Passing, is_native
+from relay.errors import RelayError
+from relay.protocols import DIALECTS, anthropic_count, gemini_count
+from relay.protocols.base import Request
+from relay.quote import estimated_media_tokens
+from relay.reply import Reply, send_reply
+from relay.runtime import Runtime
+from relay.upstream import MAX_ERROR_BYTES, UpstreamFailure, close, read_body
+
+_ANSWERS = {"anthropic_count": anthropic_count.count_answer, "gemini_count": gemini_count.count_answer}
+# An upstream that does not count in this time is not waited for.
+COUNT_SECONDS = 20.0
+_JSON = (b"content-type", b"application/json")
+
+
+async def count_tokens(ctx: Context, runtime: Runtime, path: str) -> None:
+    """`POST /v1/messages/count_tokens` and Gemini's `countTokens`."""
+    pipeline.require_writer(runtime)
+    request = await pipeline.read(ctx, path)
+    await pipeline.admit(ctx, runtime)
+    try:
+        reply = await _count(ctx, runtime, request)
+    finally:
+        ctx.admission.release(0)
+    capture.note(ctx, runtime.writer, http_status=reply.status)
+    await send_reply(ctx, reply)
+
+
+async def _count(ctx: Context, runtime: Runtime, request: Request) -> Reply:
+    assert ctx.caller is not None
+    route = routing.resolve(ctx.model, ctx.caller.key, runtime.snapshot.routing)
+    able = tuple(channel for channel in route.channels if is_native(channel, request.dialect))
+    own = Passing(DIALECTS[request.dialect], request)
+    ctx.route, ctx.ways = replace(route, channels=able), {channel.id: own for channel in able}
+    if able:
+        try:
+            return Reply(200, [_JSON], await try_channels(ctx, lambda channel: _ask(ctx, runtime, channel)))
+        except ClientFault as fault:
+            return Reply(fault.status, fault.headers, fault.body)
+        except RelayError:
+            ctx.channel = None
+    counted = await asyncio.get_running_loop().run_in_executor(None, tokens.count, request.texts)
+    counted += request.messages * tokens.PER_MESSAGE + tokens.PER_REQUEST
+    counted += estimated_media_tokens(request.media, dict(route.model.allowances))
+    return Reply(200, [_JSON], _ANSWERS[request.dialect](counted))
+
+
+async def _ask(ctx: Context, runtime: Runtime, channel: ChannelInfo) -> bytes:
+    """A channel's own count, as it answered. Raises UpstreamFailure, ClientFault."""
+    response = None
+    whole = False
+    try:
+        async with asyncio.timeout(min(channel.answer_timeout, COUNT_SECONDS)):
+            response = await attempts.send(ctx, runtime.upstreams, channel, silence=COUNT_SECONDS)
+            body = await read_body(response, MAX_ERROR_BYTES)
+        whole = True
+    except TimeoutError as error:
+        raise attempts.as_failure(error) from error
+    finally:
+        if response is not None:
+            close(response, whole=whole)
+    if ctx.ways[channel.id].read_answer(body) is None:
+        raise UpstreamFailure("not a count")
+    return body
