@@ -1,4 +1,4 @@
-"""Forms with files (`multipart/form-data`, RFC 7578): read as they stream in, rebuilt for the upstream they are sent to.
+"""Forms with files (`multipart/form-data`, RFC 7578): read as they stream in, rebuilt for the upstream they go to.
 
 `read_form` gives a `Form`, whose files wait on disk once they are large. `Form.description()` is the form as a JSON
 object, which a dialect parses like any other body: a field is a string, a file an object (`filename`, `content_type`,

@@ -16,6 +16,7 @@ from relay.protocols import (
     gemini_count,
     gemini_embed,
     gemini_ir,
+    images,
     moderations,
     openai_chat,
     openai_chat_answer,
@@ -23,8 +24,13 @@ from relay.protocols import (
     openai_responses,
     openai_responses_answer,
     rerank,
+    speech,
+    transcriptions,
 )
 from relay.protocols.base import Dialect, Streaming
+from relay.protocols.large_events import LargeSplitter
+
+_IMAGES = Streaming(LargeSplitter, by_body=True)
 
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
@@ -73,5 +79,44 @@ DIALECTS: dict[str, Dialect] = {
         Dialect("embeddings", embeddings.parse, embeddings.upstream_body, embeddings.read_answer),
         Dialect("rerank", rerank.parse, rerank.upstream_body, rerank.read_answer),
         Dialect("moderations", moderations.parse, moderations.upstream_body, moderations.read_answer),
+        Dialect(
+            "images",
+            images.parse_generation,
+            images.upstream_body,
+            images.read_answer,
+            images.EventReader,
+            streaming=_IMAGES,
+        ),
+        Dialect(
+            "image_edits",
+            images.parse_edit,
+            images.upstream_body,
+            images.read_answer,
+            images.EventReader,
+            streaming=_IMAGES,
+        ),
+        Dialect("image_variations", images.parse_variation, images.upstream_body, images.read_answer),
+        Dialect(
+            "speech",
+            speech.parse,
+            speech.upstream_body,
+            speech.read_answer,
+            speech.SpeechReader,
+            streaming=Streaming(speech.Chunks, content_type=None, by_body=True),
+        ),
+        Dialect(
+            "transcriptions",
+            transcriptions.parse_transcription,
+            transcriptions.upstream_body,
+            transcriptions.read_answer,
+            transcriptions.TranscriptReader,
+            streaming=Streaming(by_body=True),
+        ),
+        Dialect(
+            "translations",
+            transcriptions.parse_translation,
+            transcriptions.upstream_body,
+            transcriptions.read_answer,
+        ),
     )
 }

@@ -19,6 +19,7 @@ from relay.errors import RelayError
 from relay.protocols.base import Answer, CostOf, Feature, Media, Request
 from relay.protocols.fields import Fields, given, model_of, no_deep_nesting, read_object, string, value_of
 from relay.protocols.form import files, flag, number
+from relay.protocols.large_events import is_whole
 from relay.protocols.plain_json import (
     add_text,
     add_unknown,
@@ -78,6 +79,8 @@ def parse_variation(body: bytes, path: str = "") -> Request:
     with no_deep_nesting():
         fields = read_object(body)
         request = _parse("image_variations", fields, prompt=False)
+        if request.stream:
+            raise RelayError("unsupported_field", "stream cannot be relayed: variations are whole.", param="stream")
         _add_images(request, files(fields, "image"), [])
         return request
 
@@ -199,7 +202,7 @@ class EventReader:
 
     @property
     def finished(self) -> bool:
-        """Whether every image that was asked for is complete."""
+        """Whether every image that was asked for is complete. Fewer are told by the end of the body."""
         return self._made >= self._wanted
 
     def read(self, event: bytes) -> bytes:
@@ -227,12 +230,10 @@ class EventReader:
         return going
 
     def read_rest(self, event: bytes) -> bytes:
-        """Half an event is none."""
-        try:
-            msgspec.json.decode(data_of(event) or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return b""
-        return self.read(event)
+        """The body has ended: with as many images as there will be. Half an event is none."""
+        going = self.read(event) if is_whole(event) else b""
+        self.done = self._made > 0
+        return going
 
     def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
         """The last image."""
