@@ -64,3 +64,8 @@ def key_by_digest(digest: str) -> KeyInfo | None:
 def _rate_limits(row: RateLimited) -> RateLimits | None:
     limits = RateLimits(row.requests_per_minute, row.tokens_per_minute, row.concurrent_requests)
     return None if limits == RateLimits() else limits
+
+
+def api_key(*, organization_id: int, api_key_id: int) -> ApiKey | None:
+    """A key of an organization."""
+    return ApiKey.objects.filter(organization_id=organization_id, pk=api_key_id).first()

@@ -264,6 +264,7 @@ class DayTotal(models.Model):
                 fields=["day", "organization", "model", "api_key_id", "channel_id"], name="one_total_per_day_and_key"
             )
         ]
+        indexes = [models.Index(fields=["api_key_id", "day"], name="total_by_key")]
 
     def __str__(self) -> str:
         return f"{self.day} {self.model}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from billing.models import Budget, Price
+from billing.books import open_window
+from billing.models import Budget, DayTotal, Hold, LedgerEntry, Price, UsageRecord, Wallet
 from billing.pricing import PriceInfo
 
 
@@ -58,7 +62,12 @@ def current_prices(*, model_names: Iterable[str]) -> dict[str, Price]:
 
 def budget_ids(*, organization_id: int, user_id: int, api_key_id: int) -> tuple[int, ...]:
     """The budgets that a request of this key counts against: the key's, the member's, the organization's."""
-    return tuple(
+    rows = _budgets(organization_id=organization_id, user_id=user_id, api_key_id=api_key_id)
+    return tuple(rows.values_list("id", flat=True))
+
+
+def _budgets(*, organization_id: int, user_id: int, api_key_id: int) -> QuerySet[Budget]:
+    return (
         Budget.objects.filter(organization_id=organization_id)
         .filter(
             Q(api_key_id=api_key_id)
@@ -66,5 +75,125 @@ def budget_ids(*, organization_id: int, user_id: int, api_key_id: int) -> tuple[
             | Q(user__isnull=True, api_key__isnull=True)
         )
         .order_by("id")
-        .values_list("id", flat=True)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """A budget today, in nanos. `scope`: "key", "member" or "organization"; `window`: "total", "day" or "month"."""
+
+    scope: str
+    window: str
+    limit: int
+    spent: int
+    held: int
+
+    @property
+    def remaining(self) -> int:
+        """What may still be spent; never negative."""
+        return max(0, self.limit - self.spent - self.held)
+
+
+def budget_states(*, organization_id: int, user_id: int, api_key_id: int, today: date) -> list[BudgetState]:
+    """How the budgets of a key's requests stand on a day (UTC)."""
+    return [
+        BudgetState(
+            scope="key" if row.api_key_id is not None else "member" if row.user_id is not None else "organization",
+            window=row.window,
+            limit=row.limit_nanos,
+            spent=row.spent_nanos if row.window_start == open_window(row.window, row.window_start, today) else 0,
+            held=row.held_nanos,
+        )
+        for row in _budgets(organization_id=organization_id, user_id=user_id, api_key_id=api_key_id)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """An organization's money, in nanos.
+
+    `credited`: all that was ever put in, less debits. `balance`: that, less all charges, those that wait for their
+    ledger entry too. `held`: what requests under way hold of it.
+    """
+
+    credited: int = 0
+    balance: int = 0
+    held: int = 0
+    credit_limit: int = 0
+
+    @property
+    def used(self) -> int:
+        """All that was ever charged."""
+        return self.credited - self.balance
+
+
+def credits_of(*, organization_id: int) -> Credits:
+    """An organization's money in one statement, so that the figures agree; zeros where it never had any."""
+    entries = LedgerEntry.objects.filter(wallet=OuterRef("pk")).exclude(kind=LedgerEntry.Kind.USAGE)
+    charges = Hold.objects.filter(wallet=OuterRef("pk"), captured=True)
+    row = (
+        Wallet.objects.filter(pk=organization_id)
+        .values_list("balance_nanos", "held_nanos", "credit_limit_nanos")
+        .annotate(
+            credited=Coalesce(Subquery(_sum_of(entries, "wallet", "amount_nanos")), 0),
+            charged=Coalesce(Subquery(_sum_of(charges, "wallet", "amount_nanos")), 0),
+        )
+        .first()
+    )
+    if row is None:
+        return Credits()
+    balance, held, limit, credited, charged = row
+    return Credits(credited=credited, balance=balance - charged, held=held - charged, credit_limit=limit)
+
+
+def _sum_of(rows: QuerySet, group: str, column: str) -> QuerySet:
+    """The sum of a column as a subquery."""
+    return rows.order_by().values(group).annotate(total=Sum(column)).values("total")
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a key was charged in all, on a day and in its month (UTC), in nanos."""
+
+    total: int
+    day: int
+    month: int
+
+
+def spending_of_key(*, organization_id: int, api_key_id: int, today: date) -> Spending:
+    """What a key was charged, settled or not, in one statement: a charge that is being settled counts once."""
+    first = today.replace(day=1)
+    day, month = (datetime.combine(start, time(), UTC) for start in (today, first))
+    settled = (
+        DayTotal.objects.filter(organization_id=organization_id, api_key_id=api_key_id)
+        .order_by()
+        .values("api_key_id")
+        .annotate(
+            a=Sum("cost_nanos"),
+            b=Sum("cost_nanos", filter=Q(day=today)),
+            c=Sum("cost_nanos", filter=Q(day__gte=first)),
+        )
+    )
+    waiting = (
+        Hold.objects.filter(wallet_id=organization_id, api_key_id=api_key_id, captured=True)
+        .order_by()
+        .values("api_key_id")
+        .annotate(
+            a=Sum("amount_nanos"),
+            b=Sum("amount_nanos", filter=Q(created_at__gte=day)),
+            c=Sum("amount_nanos", filter=Q(created_at__gte=month)),
+        )
+    )
+    rows = list(settled.values_list("a", "b", "c").union(waiting.values_list("a", "b", "c"), all=True))
+    total, of_day, of_month = (sum(row[place] or 0 for row in rows) for place in range(3))
+    return Spending(total=total, day=of_day, month=of_month)
+
+
+def request_record(*, organization_id: int, request_id: str) -> UsageRecord | None:
+    """An organization's record of a request."""
+    return UsageRecord.objects.filter(organization_id=organization_id, pk=request_id).first()
+
+
+def is_under_way(*, organization_id: int, request_id: str) -> bool:
+    """Whether an organization's request holds money. Ask before its record: once it holds none, that is there."""
+    return Hold.objects.filter(wallet_id=organization_id, pk=request_id, captured=False).exists()

@@ -77,8 +77,12 @@ ENDPOINTS = (
     Endpoint(
         "moderations", "POST", "/v1/moderations", "Embeddings", "moderations", "calls", _FORWARD, ("calls", "input")
     ),
-    Endpoint("models.list", "GET", "/v1/models", "Models", "chat", None, "pipeline.list_models"),
-    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "chat", None, "pipeline.get_model"),
+    Endpoint("models.list", "GET", "/v1/models", "Models", "chat", None, "models_list.list_models"),
+    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "chat", None, "models_list.get_model"),
+    Endpoint("gemini.models", "GET", "/v1beta/models", "Models", "gemini_models", None, "models_list.list_models"),
+    Endpoint(
+        "gemini.models.get", "GET", "/v1beta/models/{model}", "Models", "gemini_models", None, "models_list.get_model"
+    ),
     Endpoint("account.generation", "GET", "/v1/generation", "Account", "chat", None, "account.generation"),
     Endpoint("account.credits", "GET", "/v1/credits", "Account", "chat", None, "account.credits"),
     Endpoint("account.key", "GET", "/v1/key", "Account", "chat", None, "account.key"),
