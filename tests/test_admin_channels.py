@@ -41,6 +41,15 @@ def channel_form(cast: Acme, **given: object) -> dict[str, object]:
     }
 
 
+def new_channel(cast: Acme, **given: object) -> dict[str, object]:
+    form = channel_form(cast, **{"name": "New", "base_url": "", **given})
+    return {
+        **{name: value for name, value in form.items() if not name.startswith("channel_models-0")},
+        "channel_models-TOTAL_FORMS": 0,
+        "channel_models-INITIAL_FORMS": 0,
+    }
+
+
 def stored(channel: Channel) -> str:
     channel.refresh_from_db()
     encrypted = channel.credentials_encrypted
@@ -132,6 +141,68 @@ def test_a_private_address_is_a_form_error_until_allowed() -> None:
     assert "private address" in refused.context["adminform"].form.errors["base_url"][0]
     assert kept == "https://upstream.example/v1"
     assert allowed.status_code == 302
+
+
+def test_dialects_are_chosen_and_those_of_another_provider_refused() -> None:
+    client = operator()
+    cast = acme()
+    url = f"{CHANNELS}{cast.channel.pk}/change/"
+
+    client.post(url, channel_form(cast, provider="openai", dialects=["chat", "responses"]))
+    chosen = Channel.objects.get().dialects
+    Channel.objects.update(dialects=["chat", "responses"])
+    client.post(url, channel_form(cast, provider="openai", dialects=["responses", "chat"]))
+    kept = Channel.objects.get().dialects
+    refused = client.post(url, channel_form(cast, provider="gemini", dialects=["chat"]))
+    client.post(url, channel_form(cast, provider="openai"))
+
+    # In the provider's order, unless an order was there.
+    assert (chosen, kept) == (["responses", "chat"], ["chat", "responses"])
+    assert refused.context["adminform"].form.errors["dialects"] == [
+        "The list of dialects has chat, but Google Gemini speaks gemini."
+    ]
+    assert Channel.objects.get().dialects == []
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({"preset": "deepseek"}, "https://api.deepseek.com/v1"),
+        ({"preset": "deepseek", "base_url": "https://api.deepseek.com/v1"}, "https://api.deepseek.com/v1"),
+        ({"provider": "anthropic"}, "https://api.anthropic.com"),
+        ({"provider": "vertex"}, "https://aiplatform.googleapis.com"),
+        ({"provider": "jina", "base_url": "https://proxy.example/v1"}, "https://proxy.example/v1"),
+        ({"provider": "sandbox"}, ""),
+    ],
+)
+def test_a_base_url_is_filled_in(given: dict[str, str], url: str) -> None:
+    client = operator()
+    cast = acme()
+
+    answer = client.post(f"{CHANNELS}add/", new_channel(cast, **given))
+
+    assert answer.status_code == 302
+    assert Channel.objects.get(name="New").base_url == url
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "message"),
+    [
+        ({}, "base_url", "must be an http:// or https:// URL"),
+        ({"provider": "bedrock"}, "base_url", "must be an http:// or https:// URL"),
+        ({"preset": "groq", "base_url": "https://x.example/v1"}, "preset", "Either choose a service"),
+        ({"preset": "groq", "provider": "gemini"}, "preset", "choose that provider"),
+        ({"provider": "vertex", "credentials": "sk-1"}, "credentials", "not the JSON of a service account"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_of_its_field(given: dict[str, str], field: str, message: str) -> None:
+    client = operator()
+    cast = acme()
+
+    answer = client.post(f"{CHANNELS}add/", new_channel(cast, **given))
+
+    assert message in " ".join(answer.context["adminform"].form.errors[field])
+    assert not Channel.objects.filter(name="New").exists()
 
 
 def test_channels_are_disabled_and_deleted_through_services() -> None:

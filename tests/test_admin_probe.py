@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from channels_app.models import Channel, Provider
-from relay import probe
+from channels_app.services import save_channel
+from relay import probe, probe_asks
 from tests.admin_cast import SECRET, acme, operator
+from tests.test_providers import ACCOUNT
 
 pytestmark = pytest.mark.django_db
 COMPLETION = json.dumps({"choices": [{"message": {"content": "ready"}, "finish_reason": "stop"}]})
@@ -77,6 +79,183 @@ def test_one_minimal_completion_is_sent_and_its_answer_reported(double: Double) 
     assert path == "/v1/chat/completions"
     assert headers["authorization"] == f"Bearer {SECRET}"
     assert (body["model"], body["max_tokens"], len(body["messages"])) == ("gpt-small-upstream", 64, 1)
+
+
+ASKED = [{"role": "user", "content": probe_asks.PROMPT}]
+VERTEX = "/v1/projects/my-project/locations/global/publishers"
+
+
+@pytest.mark.parametrize(
+    ("given", "upstream_name", "path", "sent", "body", "answer", "said"),
+    [
+        (
+            {"provider": "openai"},
+            "gpt",
+            "/v1/responses",
+            {"authorization": "Bearer the-key"},
+            {"model": "gpt", "input": probe_asks.PROMPT, "max_output_tokens": 64, "store": False},
+            {
+                "output": [
+                    {"type": "reasoning"},
+                    {"type": "message", "content": [{"type": "output_text", "text": "ok"}]},
+                ]
+            },
+            "ok",
+        ),
+        (
+            {"provider": "openai", "dialects": ["chat"]},
+            "gpt",
+            "/v1/chat/completions",
+            {"authorization": "Bearer the-key"},
+            {"model": "gpt", "messages": ASKED, "max_completion_tokens": 64},
+            {"choices": [{"message": {"content": None}, "finish_reason": "length"}]},
+            "(no text; finish reason: length)",
+        ),
+        (
+            {"provider": "azure_openai"},
+            "dep",
+            "/v1/responses",
+            {"api-key": "the-key"},
+            {"model": "dep", "input": probe_asks.PROMPT, "max_output_tokens": 64, "store": False},
+            {"output": [], "status": "incomplete"},
+            "(no text; status: incomplete)",
+        ),
+        (
+            {"provider": "anthropic"},
+            "claude",
+            "/v1/messages",
+            {"x-api-key": "k", "anthropic-version": "2023-06-01"},
+            {"model": "claude", "messages": ASKED, "max_tokens": 64},
+            {"content": [{"type": "thinking", "thinking": "…"}, {"type": "text", "text": "ok"}]},
+            "ok",
+        ),
+        (
+            {"provider": "gemini"},
+            "gemini-3",
+            "/v1beta/models/gemini-3:generateContent",
+            {"x-goog-api-key": "the-key"},
+            {
+                "contents": [{"role": "user", "parts": [{"text": probe_asks.PROMPT}]}],
+                "generationConfig": {"maxOutputTokens": 64},
+            },
+            {"candidates": [{"finishReason": "MAX_TOKENS"}]},
+            "(no text; finish reason: MAX_TOKENS)",
+        ),
+        (
+            {"provider": "gemini"},
+            "gemini-embedding-1",
+            "/v1beta/models/gemini-embedding-1:embedContent",
+            {"x-goog-api-key": "the-key"},
+            {"content": {"parts": [{"text": "ready"}]}},
+            {"embedding": {"values": [0.5, 0.5, 0.5]}},
+            "(a vector of 3 numbers)",
+        ),
+        (
+            {"provider": "vertex", "credentials": ACCOUNT},
+            "claude-x",
+            f"{VERTEX}/anthropic/models/claude-x:rawPredict",
+            {"anthropic-version": "2023-06-01"},
+            {"anthropic_version": "vertex-2023-10-16", "messages": ASKED, "max_tokens": 64},
+            {"content": [{"type": "text", "text": "ok"}]},
+            "ok",
+        ),
+        (
+            {"provider": "bedrock", "credentials": "AKID:secret-key@eu-west-1"},
+            "amazon.nova-v1:0",
+            "/model/amazon.nova-v1%3A0/converse",
+            {},
+            {
+                "messages": [{"role": "user", "content": [{"text": probe_asks.PROMPT}]}],
+                "inferenceConfig": {"maxTokens": 64},
+            },
+            {"output": {"message": {"content": [{"text": "ok"}]}}, "stopReason": "end_turn"},
+            "ok",
+        ),
+        (
+            {"provider": "cohere"},
+            "rerank-v4",
+            "/v2/rerank",
+            {"authorization": "Bearer the-key"},
+            {"model": "rerank-v4", "query": "Is it ready?", "documents": ["It is ready.", "It rains."], "top_n": 1},
+            {"results": [{"index": 0, "relevance_score": 0.9}]},
+            "(ranked first: document 0)",
+        ),
+        (
+            {"provider": "jina"},
+            "jina-clip-v2",
+            "/v1/embeddings",
+            {"authorization": "Bearer the-key"},
+            {"model": "jina-clip-v2", "input": ["ready"]},
+            {"data": [{"embedding": [0.1, 0.2]}]},
+            "(a vector of 2 numbers)",
+        ),
+    ],
+)
+def test_every_provider_is_asked_in_its_own_way(
+    double: Double,
+    given: dict[str, Any],
+    upstream_name: str,
+    path: str,
+    sent: dict[str, str],
+    body: dict[str, Any],
+    answer: dict[str, Any],
+    said: str,
+) -> None:
+    base = double.url if given["provider"] in ("openai", "azure_openai", "jina") else double.url.removesuffix("/v1")
+    channel = channel_to(base if given["provider"] != "azure_openai" else f"{base[:-3]}/openai/v1")
+    channel.provider, channel.dialects = given["provider"], given.get("dialects", [])
+    save_channel(channel=channel, credentials=given.get("credentials", "the-key"))
+    channel.channel_models.update(upstream_name=upstream_name)
+    double.body = json.dumps(answer)
+
+    result = probe.probe_channel(channel=channel)
+
+    (found_path, headers, found_body), *more = double.requests
+    assert (result.ok, result.message) == (True, f"It said: {said}")
+    assert (found_path.removeprefix("/openai"), found_body, more) == (path, body, [])
+    assert {**headers, **sent} == headers
+    assert headers["content-type"] == "application/json"
+    if channel.provider == "bedrock":
+        assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
+        assert "/eu-west-1/bedrock/" in headers["authorization"]
+    if channel.provider == "vertex":
+        assert headers["authorization"].startswith("Bearer eyJ")
+
+
+def test_a_model_that_no_dialect_of_the_channel_is_for_is_not_asked(double: Double) -> None:
+    channel = channel_to(double.url)
+    channel.provider, channel.dialects = "vertex", ["gemini"]
+    save_channel(channel=channel, credentials=ACCOUNT)
+    channel.channel_models.update(upstream_name="claude-x")
+
+    result = probe.probe_channel(channel=channel)
+
+    assert (result.ok, result.message) == (False, "claude-x is not asked in any dialect of this channel.")
+    assert double.requests == []
+
+
+def test_credentials_of_another_kind_are_reported(double: Double) -> None:
+    channel = channel_to(double.url)
+    Channel.objects.update(provider="vertex")
+    channel.refresh_from_db()
+
+    result = probe.probe_channel(channel=channel)
+
+    assert result.message.startswith("The stored credentials cannot be used: ")
+    assert SECRET not in result.message
+    assert double.requests == []
+
+
+def test_parts_of_credentials_are_not_shown_either(double: Double) -> None:
+    channel = channel_to(double.url)
+    channel.provider = "bedrock"
+    save_channel(channel=channel, credentials="AKIAEXAMPLEEXAMPLE:secret-key-of-forty-characters:token-of-a-session")
+    double.status = 403
+    double.body = "AKIAEXAMPLEEXAMPLE secret-key-of-forty-characters token-of-a-session"
+
+    result = probe.probe_channel(channel=channel)
+
+    assert result.message == "[credentials] [credentials] [credentials]"
 
 
 def test_an_error_is_shown_exactly_but_for_the_credentials(double: Double) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import quote
 
-from costrouter.lib.upstreams import KINDS
+from costrouter.lib.upstreams import DIALECTS, KINDS
 from relay.protocols.fields import Fields
 
 Headers = list[tuple[bytes, bytes]]
@@ -17,6 +17,9 @@ DEFAULT_HEADERS: Mapping[str, Headers] = {
     "anthropic": [(b"anthropic-version", b"2023-06-01")],
     "anthropic_count": [(b"anthropic-version", b"2023-06-01")],
 }
+
+# Dialects that belong to a conversation's: who is not asked in the one has not the other.
+COMPANIONS = {"responses_compact": "responses", "anthropic_count": "anthropic", "gemini_count": "gemini"}
 
 
 class Fault(Enum):
@@ -109,6 +112,13 @@ class Provider:
             return chosen
         spoken = self.spoken(model)
         return tuple(name for name in chosen if name in spoken)
+
+    def serves(self, dialect: str, model: str, chosen: tuple[str, ...]) -> bool:
+        """Whether a channel with these dialects takes a request for a model (by its name there) in a dialect."""
+        if dialect not in self.paths:
+            return False
+        conversation = COMPANIONS.get(dialect, dialect)
+        return conversation not in DIALECTS or conversation in self.dialects_for(model, chosen)
 
     def url_of(self, call: Call) -> str:
         """Where a request goes."""

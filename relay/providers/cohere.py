@@ -1,4 +1,4 @@
-"""Cohere: rerank and embeddings of its v2 API, and chat through its OpenAI compatibility API.
+"""Cohere: rerank of its v2 API; embeddings and chat through its OpenAI compatibility API, in OpenAI's formats.
 
 The base URL is the root, as its SDK has it.
 
@@ -7,10 +7,16 @@ Sources: cohere 7.3 (paths, errors), "Using Cohere models via the OpenAI SDK" of
 
 from __future__ import annotations
 
+from relay.protocols.fields import Fields
+from relay.protocols.rerank import cohere_v2
 from relay.providers.base import Call, Provider, bearer, join, root
 from relay.providers.faults import faults
 
-PATHS = {"rerank": "/v2/rerank", "embeddings": "/v2/embed", "chat": "/compatibility/v1/chat/completions"}
+PATHS = {
+    "rerank": "/v2/rerank",
+    "embeddings": "/compatibility/v1/embeddings",
+    "chat": "/compatibility/v1/chat/completions",
+}
 
 
 def url(call: Call) -> str:
@@ -18,6 +24,11 @@ def url(call: Call) -> str:
     return join(root(call.base_url, "v1", "v2", "compatibility"), PATHS[call.dialect])
 
 
+def shape(call: Call, fields: Fields) -> Fields:
+    """A ranking is asked for in the words of v2."""
+    return cohere_v2(fields) if call.dialect == "rerank" else fields
+
+
 # 498: the token is invalid, as its SDK knows it; 499: it gave up by itself.
 fault = faults(statuses=frozenset({498, 499}), messages=r"invalid api token|no api key supplied|trial key")
-PROVIDER = Provider("cohere", PATHS, bearer, "max_tokens", fault, url=url)
+PROVIDER = Provider("cohere", PATHS, bearer, "max_tokens", fault, url=url, shape=shape)
