@@ -37,7 +37,8 @@ class Can:
     """What a dialect can express. Every field is a truth or a set, so that two abilities meet by `&`.
 
     Of a request: `images`, `files`: {"url", "data"}; `file_names`; `audio`; `details`: of images; `names`: of messages;
-    `system_anywhere`: else only first; `several_systems`: else one message of one text; `custom`: free-form tools;
+    `system_anywhere`: else only first; `several_systems`: else one message of one text;
+    `several_texts`: of one user message, else at most one; `custom`: free-form tools;
     `strict`, `schemaless` (a tool without a schema); `named`: {"one", "many"} tools that a choice may name;
     `results`: {"image", "image_url", "file", "error", "many"} that a tool's result may hold beside one text;
     `output`: {"object", "schema", "name", "strict", "description"}; `efforts`; `budgets`; `show`;
@@ -58,6 +59,7 @@ class Can:
     names: bool = True
     system_anywhere: bool = True
     several_systems: bool = True
+    several_texts: bool = True
     custom: bool = True
     strict: bool = True
     schemaless: bool = True
@@ -156,6 +158,16 @@ def user_parts(can: Can) -> st.SearchStrategy[ir.Part]:
     if can.audio:
         kinds.append(st.builds(ir.Audio, DATA, st.sampled_from(["wav", "mp3"])))
     return st.one_of(kinds)
+
+
+@st.composite
+def turns(draw: st.DrawFn, can: Can) -> list[ir.Part]:
+    """What a user says."""
+    parts: list[ir.Part] = []
+    for part in draw(st.lists(user_parts(can), min_size=1, max_size=2)):
+        if can.several_texts or not isinstance(part, ir.Text) or not any(isinstance(p, ir.Text) for p in parts):
+            parts.append(part)
+    return parts
 
 
 def reasonings(can: Can, origins: frozenset[str]) -> st.SearchStrategy[ir.Reasoning]:
@@ -303,7 +315,7 @@ def requests(draw: st.DrawFn, can: Can = EVERYTHING, *, model: str = "m") -> ir.
         messages.append(ir.Message("system", draw(prompts)))
     for _ in range(draw(st.integers(0, 3))):
         if not messages or messages[-1].role != "user":
-            messages.append(ir.Message("user", draw(st.lists(user_parts(can), min_size=1, max_size=2)), draw(name)))
+            messages.append(ir.Message("user", draw(turns(can)), draw(name)))
         parts = draw(made_parts(can, tools, ids, can.reasoning))
         messages.append(ir.Message("assistant", parts))
         calls = [part for part in parts if isinstance(part, ir.ToolCall)]
@@ -314,7 +326,7 @@ def requests(draw: st.DrawFn, can: Can = EVERYTHING, *, model: str = "m") -> ir.
         elif can.system_anywhere and draw(st.integers(0, 4)) == 0:
             messages.append(ir.Message("system", draw(prompts)))
     if not messages or messages[-1].role != "user":
-        messages.append(ir.Message("user", draw(st.lists(user_parts(can), min_size=1, max_size=2)), draw(name)))
+        messages.append(ir.Message("user", draw(turns(can)), draw(name)))
     return ir.Request(
         model,
         messages,

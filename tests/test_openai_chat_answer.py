@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from relay.error_shapes import stream_error
 from relay.errors import RelayError
 from relay.protocols.openai_chat import parse
-from relay.protocols.openai_chat_answer import StreamReader, read_answer, usage_object
+from relay.protocols.openai_chat_answer import StreamReader, read_answer
 from relay.protocols.sse import EventTooLarge, Splitter, data_of
-from relay.protocols.usage import openai_units
+from relay.protocols.usage import openai_units, openai_usage
 from tests.doubles import CHUNK, DONE, USAGE, ask, completion, delta, event, usage_chunk, whole_stream
 
 
@@ -293,7 +293,7 @@ def test_an_answer_without_usage_gets_our_own_count(usage):
     assert (answer.units, "".join(answer.texts)) == (None, "Hi")
     units = {"input": 7, "output": 1}
     sent = json.loads(answer.render(units, "0.25"))
-    assert sent["usage"] == {**usage_object(units), "cost": 0.25}
+    assert sent["usage"] == {**openai_usage(units), "cost": 0.25}
 
 
 def test_an_error_in_mid_stream_is_one_event():

@@ -29,10 +29,9 @@ _SCHEMA = "response"
 
 def from_ir(request: ir.Request, target: Target) -> bytes:
     """The body for an upstream. Raises RelayError for what it cannot express."""
-    body = {name: value for name, value in _body(request, target).items() if value is not None}
     try:
         with no_deep_nesting():
-            return msgspec.json.encode(body)
+            return msgspec.json.encode(_known(**_body(request, target)))
     except OverflowError as error:
         raise RelayError("invalid_request", "A number in the body has more than 64 bits.") from error
 
@@ -110,8 +109,8 @@ _KINDS = {
 
 def _part(part: ir.Part) -> dict[str, Any]:
     if isinstance(part, ir.Image):
-        image = {"url": part.url if part.url is not None else data_url(part.media_type, part.data or "")}
-        return {"type": "image_url", "image_url": image | ({"detail": part.detail} if part.detail else {})}
+        url = part.url if part.url is not None else data_url(part.media_type, part.data or "")
+        return {"type": "image_url", "image_url": _known(url=url, detail=part.detail)}
     if isinstance(part, ir.Audio):
         return {"type": "input_audio", "input_audio": {"data": part.data, "format": part.format}}
     if isinstance(part, ir.File):
@@ -163,10 +162,14 @@ def _tool(tool: ir.Tool) -> dict[str, Any]:
         form = tool.format
         if form is not None and form.get("type") == "grammar":
             form = {"type": "grammar", "grammar": {name: form.get(name) for name in ("syntax", "definition")}}
-        said = {"name": tool.name, "description": tool.description, "format": form}
-        return {"type": "custom", "custom": {name: value for name, value in said.items() if value is not None}}
-    said = {"name": tool.name, "description": tool.description, "parameters": tool.schema, "strict": tool.strict}
-    return {"type": "function", "function": {name: value for name, value in said.items() if value is not None}}
+        return {"type": "custom", "custom": _known(name=tool.name, description=tool.description, format=form)}
+    said = _known(name=tool.name, description=tool.description, parameters=tool.schema, strict=tool.strict)
+    return {"type": "function", "function": said}
+
+
+def _known(**said: Any) -> dict[str, Any]:
+    """What there is something to say of."""
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _tool_choice(choice: ir.ToolChoice | None, custom: frozenset[str]) -> str | dict[str, Any] | None:
@@ -184,9 +187,10 @@ def _format(output: ir.OutputFormat | None) -> dict[str, Any] | None:
         return None
     if output.schema is None:
         return {"type": "json_object"}
-    said: dict[str, Any] = {"name": output.name or _SCHEMA, "description": output.description}
-    said |= {"schema": output.schema, "strict": output.strict}
-    return {"type": "json_schema", "json_schema": {name: value for name, value in said.items() if value is not None}}
+    schema = _known(
+        name=output.name or _SCHEMA, description=output.description, schema=output.schema, strict=output.strict
+    )
+    return {"type": "json_schema", "json_schema": schema}
 
 
 def _effort(thinking: ir.Thinking | None) -> str | None:

@@ -33,7 +33,6 @@ from relay.protocols.openai_chat_answer_ir import (
 from relay.protocols.sse import data_of
 from relay.protocols.usage import openai_units
 
-
 Said = ir.Text | ir.Refusal | ir.Reasoning | ir.ToolCall
 
 
