@@ -23,6 +23,7 @@ from relay.protocols import (
     openai_chat_ir,
     openai_responses,
     openai_responses_answer,
+    openai_responses_ir,
     rerank,
     speech,
     transcriptions,
@@ -69,6 +70,7 @@ DIALECTS: dict[str, Dialect] = {
             openai_responses.upstream_body,
             openai_responses_answer.read_answer,
             openai_responses_answer.StreamReader,
+            openai_responses_ir.CONVERSATION,
         ),
         Dialect(
             "responses_compact",

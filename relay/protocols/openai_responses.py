@@ -334,7 +334,7 @@ def _read_media(kind: str, part: dict[str, Any], where: str, request: Request) -
 
 
 def upstream_body(request: Request, target: Target) -> bytes:
-    """The body for an upstream: the model's name there, our cap, nothing stored; encrypted reasoning for what we store."""
+    """The body for an upstream: its name of the model, our cap, nothing stored, reasoning encrypted for our store."""
     resolved(request)
     fields = _for_upstream(request, target)
     fields["store"] = msgspec.Raw(b"false")

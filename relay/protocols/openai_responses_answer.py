@@ -22,7 +22,6 @@ from relay.protocols.usage import responses_units, responses_usage
 _encode = msgspec.json.encode
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _BROKEN = (msgspec.DecodeError, RelayError, UnicodeDecodeError, RecursionError)
-_ENDED = (None, "completed", "incomplete")
 
 
 @dataclass(slots=True)
@@ -32,25 +31,38 @@ class ResponseAnswer(Answer):
     output: list[msgspec.Raw] = field(default_factory=list)
 
 
-def read_answer(body: bytes, request: Request) -> ResponseAnswer | None:
-    """A response that was not streamed; None where the body is not one (an error, a failed or an empty response)."""
+def read_response(body: bytes) -> tuple[Fields, list[msgspec.Raw]] | None:
+    """A response's top level and its items; None where the body is none (an error, a failed or an empty response)."""
     try:
         fields = top_level.decode(body)
-        if given(fields, "error") or value_of(fields, "status") not in _ENDED:
+        status = value_of(fields, "status")
+        if given(fields, "error") or status not in (None, "completed", "incomplete"):
             return None
         output = _list.decode(fields.get("output", b"null"))
-        items = [msgspec.json.decode(item) for item in output]
-        units = _units(fields, items, request)
+        for name in ("usage", "tool_usage"):
+            value_of(fields, name)
+        if not output and responses_units(value_of(fields, "usage")) is None:
+            return None
+        return fields, output
     except _BROKEN:
         return None
-    except TypeError:  # a status that is no word
+
+
+def read_answer(body: bytes, request: Request) -> ResponseAnswer | None:
+    """A response that was not streamed; None where the body is not one."""
+    read = read_response(body)
+    if read is None:
         return None
-    if not output and units is None:
+    fields, output = read
+    try:
+        items = [msgspec.json.decode(item) for item in output]
+        units = _units(fields, items, request)
+        texts: list[str] = []
+        if units is None:
+            for item in items:
+                _texts_of(item, texts)
+    except _BROKEN:
         return None
-    texts: list[str] = []
-    if units is None:
-        for item in items:
-            _texts_of(item, texts)
     return ResponseAnswer(units, texts, partial(_render, fields, request), output=output)
 
 
@@ -121,10 +133,13 @@ def _render_compaction(fields: Fields, units: dict[str, int], cost: str) -> byte
     return _encode(_with_cost(fields, units, cost))
 
 
+_NOTHING = msgspec.Raw(b"null")
+
+
 class _Event(msgspec.Struct):
     type: Any = None
-    response: msgspec.Raw | None = None
-    item: msgspec.Raw | None = None
+    response: msgspec.Raw = _NOTHING
+    item: msgspec.Raw = _NOTHING
     output_index: Any = None
     delta: Any = None
     error: Any = None
@@ -133,6 +148,7 @@ class _Event(msgspec.Struct):
 _EVENT = msgspec.json.Decoder(_Event)
 _LIFE = frozenset({"response.created", "response.in_progress", "response.queued"})
 _END = frozenset({"response.completed", "response.incomplete"})
+_ITEMS = frozenset({"response.output_item.added", "response.output_item.done"})
 # Deltas that are not text.
 _NOT_TEXT = frozenset({"response.audio.delta"})
 
@@ -189,25 +205,25 @@ class StreamReader:
             self.failed = True
             return b""
         self.started = True
-        if kind in _END or (kind in _LIFE and heard.response is not None):
-            response = top_level.decode(heard.response or b"null")
+        if kind in _END or (kind in _LIFE and bytes(heard.response) != b"null"):
+            response = top_level.decode(heard.response)
             if kind in _END:
                 return self._end(kind, top_level.decode(data), response)
             return _event(kind, {**top_level.decode(data), "response": _raw(as_ours(response, self._request))})
         if kind.endswith(".delta") and isinstance(heard.delta, str) and kind not in _NOT_TEXT:
             self.texts.append(heard.delta)
-        elif heard.item is not None:
+        elif kind in _ITEMS:
             self._hear_item(kind, heard)
         return event
 
     def _hear_item(self, kind: str, heard: _Event) -> None:
-        if kind == "response.output_item.done" and type(heard.output_index) is int and heard.item is not None:
-            self._items[heard.output_index] = heard.item
-        elif kind == "response.output_item.added" and heard.item is not None:
-            item = msgspec.json.decode(heard.item)
-            name = item.get("name") if isinstance(item, dict) else None
-            if isinstance(name, str):
-                self.texts.append(name)
+        item = msgspec.json.decode(heard.item)
+        if not isinstance(item, dict):
+            return
+        if kind == "response.output_item.done" and type(heard.output_index) is int:
+            self._items[heard.output_index] = msgspec.Raw(bytes(heard.item))
+        elif kind == "response.output_item.added" and isinstance(item.get("name"), str):
+            self.texts.append(item["name"])
 
     def _end(self, kind: str, event: Fields, response: Fields) -> bytes:
         """The terminal event waits for its charge."""
