@@ -17,7 +17,7 @@ django_application = get_asgi_application()
 from django.conf import settings  # noqa: E402
 from django.core.checks import run_checks  # noqa: E402
 
-from relay.asgi import handle, is_ours  # noqa: E402
+from relay.asgi import handle, handle_websocket, is_ours  # noqa: E402
 from relay.runtime import Runtime  # noqa: E402
 from relay.tasks import spawn  # noqa: E402
 
@@ -50,6 +50,8 @@ class Application:
                 await django_application(scope, _bounded(receive), send)
         elif kind == "lifespan":
             await self._lifespan(receive, send)
+        elif self.runtime is not None and is_ours(scope["path"]):
+            await handle_websocket(scope, receive, send, self.runtime)
         else:
             await send({"type": "websocket.close", "code": 1008})
 

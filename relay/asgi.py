@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from costrouter.lib import ids, netguard
-from relay import pipeline
+from relay import pipeline, realtime
 from relay.context import Context
 from relay.endpoints import ENDPOINTS, Endpoint, allowed_methods, match
 from relay.errors import RelayError
@@ -77,6 +77,15 @@ async def handle(scope: Scope, receive: Receive, send: Send, runtime: Runtime) -
     except Exception:
         log.exception("request %s failed", ctx.request_id)
         await _refuse(ctx, runtime, RelayError("internal_error", "Something went wrong here; it was not charged."))
+
+
+async def handle_websocket(scope: Scope, receive: Receive, send: Send, runtime: Runtime) -> None:
+    """Serve one websocket."""
+    found = match("GET", scope["path"])
+    if found is None or found[0].name != "realtime" or runtime.draining:
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await realtime.serve(scope, receive, send, runtime, found[0], _client_ip(scope, dict(scope["headers"])))
 
 
 async def _refuse(ctx: Context, runtime: Runtime, error: RelayError) -> None:

@@ -77,6 +77,16 @@ ENDPOINTS = (
     Endpoint(
         "moderations", "POST", "/v1/moderations", "Embeddings", "moderations", "calls", _FORWARD, ("calls", "input")
     ),
+    Endpoint(
+        "realtime",
+        "GET",
+        "/v1/realtime",
+        "Models and realtime",
+        "realtime",
+        "tokens",
+        "realtime.upgrade_required",
+        _TOKENS,
+    ),
     Endpoint("models.list", "GET", "/v1/models", "Models", "chat", None, "models_list.list_models"),
     Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "chat", None, "models_list.get_model"),
     Endpoint("gemini.models", "GET", "/v1beta/models", "Models", "gemini_models", None, "models_list.list_models"),

@@ -39,6 +39,7 @@ ERRORS: dict[str, ErrorKind] = {
     "previous_response_not_found": ErrorKind(404, INVALID),
     "model_not_found": ErrorKind(404, INVALID),
     "method_not_allowed": ErrorKind(405, INVALID),
+    "upgrade_required": ErrorKind(426, INVALID),
     "body_too_large": ErrorKind(413, INVALID),
     "client_gone": ErrorKind(499, INVALID),
     "refused_by_upstream": ErrorKind(400, INVALID),

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from billing.items import Granted, HoldItem, Refused
 from billing.models import Price
-from billing.writer import WriterUnavailable
+from billing.writer import Writer, WriterUnavailable
 from channels_app.snapshot import ModelInfo
 from costrouter.lib.money import usd_text
 from relay import auth, capture, routing, tokens
@@ -233,14 +233,14 @@ async def hold(ctx: Context, runtime: Runtime) -> None:
         if request.text_bytes > COUNT_ALWAYS:
             least = quote(request, route.model, rates, text_tokens=0).minimum
             if least > outcome.available:
-                raise _too_little(outcome, quoted)
+                raise too_little(outcome, quoted)
         counted = await asyncio.get_running_loop().run_in_executor(None, tokens.count, request.texts)
         closer = quote(request, route.model, rates, text_tokens=min(text_bound(request), counted_bound(counted)))
         if closer.minimum < quoted.minimum:
             quoted = closer
             outcome = await _ask(ctx, runtime, quoted)
     if isinstance(outcome, Refused):
-        raise _too_little(outcome, quoted)
+        raise too_little(outcome, quoted)
     assert isinstance(outcome, Granted)
     ctx.granted = outcome.amount
     ctx.input_bound = quoted.input_tokens
@@ -248,11 +248,12 @@ async def hold(ctx: Context, runtime: Runtime) -> None:
         ctx.cap = quoted.output_cap(outcome.amount)
 
 
-async def _ask(ctx: Context, runtime: Runtime, quoted: Quote) -> Granted | Refused | None:
-    caller, route, writer = ctx.caller, ctx.route, runtime.writer
+def hold_item(ctx: Context, writer: Writer, quoted: Quote) -> HoldItem:
+    """What the writer is asked for a request."""
+    caller, route = ctx.caller, ctx.route
     assert caller is not None and route is not None
     ctx.created_at = ctx.created_at or writer.now()
-    item = HoldItem(
+    return HoldItem(
         request_id=ctx.request_id,
         organization_id=caller.key.organization_id,
         minimum=quoted.minimum,
@@ -266,7 +267,10 @@ async def _ask(ctx: Context, runtime: Runtime, quoted: Quote) -> Granted | Refus
         created_at=ctx.created_at,
         budget_ids=caller.budgets,
     )
-    future = writer.hold(item)
+
+
+async def _ask(ctx: Context, runtime: Runtime, quoted: Quote) -> Granted | Refused | None:
+    future = runtime.writer.hold(hold_item(ctx, runtime.writer, quoted))
     try:
         return await _decided(ctx, future)
     except (ClientGone, asyncio.CancelledError):
@@ -301,7 +305,8 @@ def _release(ctx: Context, runtime: Runtime, code: str) -> None:
     capture.finish(ctx, runtime.writer, status=capture.CANCELLED, http_status=ERRORS[code].status, error_code=code)
 
 
-def _too_little(refused: Refused, quoted: Quote) -> RelayError:
+def too_little(refused: Refused, quoted: Quote) -> RelayError:
+    """The refusal of a hold, which says what is needed, and what is there."""
     affords = quoted.output_cap(refused.available)
     advice = "Top up, or ask for less."
     if affords is not None:

@@ -30,6 +30,8 @@ MAX_ANSWER_BYTES = 256 * 1024 * 1024
 STALE_SECONDS, MAX_STALE = 1.0, 10
 # After its last event a stream has this long to end properly, so that its connection can be kept.
 END_SECONDS = 1.0
+# How often a websocket is asked whether it still lives.
+HEARTBEAT_SECONDS = 30.0
 # URLs and headers kept: one a channel, dialect, model and action.
 MAX_PREPARED = 10_000
 _reused: ContextVar[list[bool]] = ContextVar("reused")
@@ -161,6 +163,25 @@ class Upstreams:
                     raise failure from error
                 reused[0] = False
         raise UpstreamFailure("connection closed")
+
+    async def connect(
+        self, channel: ChannelInfo, call: Call, *, headers: list[tuple[str, str]], max_bytes: int
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Open a websocket to a channel. Raises UpstreamFailure."""
+        prepared = self._prepare(channel, call)
+        sent = prepared.headers.copy()
+        sent.popall("content-type", None)
+        sent.update(headers)
+        session = self._private if channel.allow_private_addresses else self._public
+        try:
+            async with asyncio.timeout(channel.first_byte_timeout):
+                return await session.ws_connect(
+                    prepared.url, headers=sent, max_msg_size=max_bytes, heartbeat=HEARTBEAT_SECONDS
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            raise UpstreamFailure(f"status {error.status}", status=error.status) from error
+        except Exception as error:
+            raise failure_of(error) from error
 
     def _prepare(self, channel: ChannelInfo, call: Call) -> _Prepared:
         found = self._prepared.get((channel.id, call))

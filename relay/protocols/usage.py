@@ -10,7 +10,7 @@ from costrouter.lib.units import UNITS
 MAX_TOKENS = 1_000_000_000
 
 
-def _count(value: Any) -> int | None:
+def token_count(value: Any) -> int | None:
     """A token count, or None where it is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         return None
@@ -27,7 +27,7 @@ def openai_units(usage: object) -> dict[str, int] | None:
     """
     if not isinstance(usage, dict):
         return None
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens", 0))
+    prompt, completion = token_count(usage.get("prompt_tokens")), token_count(usage.get("completion_tokens", 0))
     if prompt is None or completion is None:
         return None
     inside = usage.get("prompt_tokens_details")
@@ -40,21 +40,21 @@ def openai_units(usage: object) -> dict[str, int] | None:
         ("audio_in", "audio_tokens"),
         ("image_in", "image_tokens"),
     ):
-        units[name] = min(rest, _count(inside.get(field)) or 0)
+        units[name] = min(rest, token_count(inside.get(field)) or 0)
         rest -= units[name]
     if not units["cache_read"]:
-        beside = _count(usage.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens")) or 0
+        beside = token_count(usage.get("cached_tokens")) or token_count(usage.get("prompt_cache_hit_tokens")) or 0
         units["cache_read"] = min(rest, beside)
         rest -= units["cache_read"]
     units["input"] = rest
     made = usage.get("completion_tokens_details")
     made = made if isinstance(made, dict) else {}
-    reasoning = _count(made.get("reasoning_tokens")) or 0
-    if reasoning and reasoning > 0 and _count(usage.get("total_tokens")) == prompt + completion + reasoning:
+    reasoning = token_count(made.get("reasoning_tokens")) or 0
+    if reasoning and reasoning > 0 and token_count(usage.get("total_tokens")) == prompt + completion + reasoning:
         completion += reasoning
     rest = completion
     for name, field in (("audio_out", "audio_tokens"), ("image_out", "image_tokens")):
-        units[name] = min(rest, _count(made.get(field)) or 0)
+        units[name] = min(rest, token_count(made.get(field)) or 0)
         rest -= units[name]
     units["output"] = rest
     units["reasoning"] = min(rest, reasoning)
@@ -100,15 +100,15 @@ def anthropic_units(usage: object) -> dict[str, int] | None:
     ]
     units: dict[str, int] = {}
     for counters in counted:
-        read, made = _count(counters.get("input_tokens")), _count(counters.get("output_tokens"))
+        read, made = token_count(counters.get("input_tokens")), token_count(counters.get("output_tokens"))
         if read is None or made is None:
             return None
         hour, five_minutes = _cache_writes(counters)
         details = counters.get("output_tokens_details")
-        thinking = _count(details.get("thinking_tokens")) if isinstance(details, dict) else 0
+        thinking = token_count(details.get("thinking_tokens")) if isinstance(details, dict) else 0
         for name, quantity in (
             ("input", read),
-            ("cache_read", _count(counters.get("cache_read_input_tokens")) or 0),
+            ("cache_read", token_count(counters.get("cache_read_input_tokens")) or 0),
             ("cache_write_5m", five_minutes),
             ("cache_write_1h", hour),
             ("output", made),
@@ -119,7 +119,7 @@ def anthropic_units(usage: object) -> dict[str, int] | None:
         return None  # counters that were never filled in: no prompt is empty
     found = {name: units[name] for name in UNITS if units.get(name)}
     servers = usage.get("server_tool_use")
-    searches = _count(servers.get("web_search_requests")) if isinstance(servers, dict) else None
+    searches = token_count(servers.get("web_search_requests")) if isinstance(servers, dict) else None
     return found if searches is None else {**found, "searches": searches}
 
 
@@ -127,9 +127,9 @@ def _cache_writes(counters: dict[str, Any]) -> tuple[int, int]:
     """Tokens written to the cache for an hour, and for five minutes. What the split leaves open goes where all went."""
     split = counters.get("cache_creation")
     split = split if isinstance(split, dict) else {}
-    hour = _count(split.get("ephemeral_1h_input_tokens")) or 0
-    five_minutes = _count(split.get("ephemeral_5m_input_tokens")) or 0
-    rest = max(0, (_count(counters.get("cache_creation_input_tokens")) or 0) - hour - five_minutes)
+    hour = token_count(split.get("ephemeral_1h_input_tokens")) or 0
+    five_minutes = token_count(split.get("ephemeral_5m_input_tokens")) or 0
+    rest = max(0, (token_count(counters.get("cache_creation_input_tokens")) or 0) - hour - five_minutes)
     return (hour + rest, 0) if hour and not five_minutes else (hour, five_minutes + rest)
 
 
@@ -160,12 +160,12 @@ def gemini_units(usage: object) -> dict[str, int] | None:
     if not isinstance(usage, dict):
         return None
     prompt, tools, made, thoughts = (
-        _count(usage.get(field) or 0)
+        token_count(usage.get(field) or 0)
         for field in ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
     )
     if prompt is None or tools is None or made is None or thoughts is None or not prompt + tools + made + thoughts:
         return None
-    cached = min(prompt, _count(usage.get("cachedContentTokenCount")) or 0)
+    cached = min(prompt, token_count(usage.get("cachedContentTokenCount")) or 0)
     read, kept = _modalities(usage, "promptTokensDetails"), _modalities(usage, "cacheTokensDetails")
     brought, said = _modalities(usage, "toolUsePromptTokensDetails"), _modalities(usage, "candidatesTokensDetails")
     units = {"cache_read": cached}
@@ -187,7 +187,7 @@ def _modalities(usage: dict[str, Any], field: str) -> dict[str, int]:
     for detail in details if isinstance(details, list) else ():
         modality = detail.get("modality") if isinstance(detail, dict) else None
         if isinstance(modality, str):
-            found[modality] = found.get(modality, 0) + (_count(detail.get("tokenCount")) or 0)
+            found[modality] = found.get(modality, 0) + (token_count(detail.get("tokenCount")) or 0)
     return found
 
 

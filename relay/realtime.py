@@ -1,0 +1,406 @@
+"""`GET /v1/realtime`: a websocket relayed both ways. Each response is held for before it may begin, and charged alone.
+
+The first hold is made before the upstream is called. `response.done` reaches the client once its charge is committed
+and the next response is held for; where that hold is refused, the session ends with an error event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+
+from billing.items import Refused
+from billing.writer import WriterUnavailable
+from channels_app.snapshot import ChannelInfo
+from costrouter.lib import ids
+from relay import attempts, auth, capture, pipeline, tokens
+from relay.context import Context
+from relay.convert import is_native
+from relay.endpoints import Endpoint
+from relay.error_shapes import error_body
+from relay.errors import RelayError
+from relay.limits import FREE
+from relay.protocols import realtime
+from relay.protocols.base import Request
+from relay.providers.base import Call
+from relay.quote import UNKNOWN_MAX_OUTPUT, Quote
+from relay.runtime import Runtime
+from relay.tasks import done_within, spawn
+from relay.upstream import forwarded_headers
+
+log = logging.getLogger(__name__)
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+SUBPROTOCOL = "realtime"
+KEY_SUBPROTOCOL = "openai-insecure-api-key."
+# What a session may cost at once, where the catalogue does not know its model: OpenAI's own context window and cap.
+CONTEXT_WINDOW, MAX_OUTPUT = 32_768, 4_096
+# A record's id is the session's and a number, in a column of 40 characters.
+MAX_RESPONSES = 999
+# After its client has gone, how long a response that was cancelled is waited for.
+LAST_SECONDS = 5.0
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+SWITCHED = 101
+_NORMAL, _TRY_AGAIN, _POLICY, _BROKEN = 1000, 1012, 1008, 1011
+
+
+async def upgrade_required(ctx: Context, runtime: Runtime, path: str) -> None:
+    """A plain `GET /v1/realtime`."""
+    raise RelayError(
+        "upgrade_required", "This endpoint is a websocket.", headers={"upgrade": "websocket", "connection": "Upgrade"}
+    )
+
+
+async def serve(
+    scope: Scope, receive: Receive, send: Send, runtime: Runtime, endpoint: Endpoint, client_ip: str
+) -> None:
+    """Serve one websocket: refuse it with an HTTP answer, or relay it until either side closes."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    offered: list[str] = scope.get("subprotocols", [])
+    ctx = Context(
+        ids.request_id(), endpoint, headers, client_ip, receive, send, scope["query_string"].decode("latin-1")
+    )
+    await receive()  # websocket.connect
+    try:
+        _take_key(headers, offered)
+        await pipeline.authenticate(ctx, runtime)
+        pipeline.require_writer(runtime)
+        session = Session(ctx, runtime)
+        await session.open()
+    except RelayError as error:
+        if not ctx.finished:
+            runtime.refusals.add(ctx, error)
+        await _deny(scope, ctx, send, error)
+        return
+    except Exception:
+        log.exception("realtime session %s failed", ctx.request_id)
+        await _deny(scope, ctx, send, RelayError("internal_error", "Something went wrong here; it was not charged."))
+        return
+    chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
+    named = [(b"x-request-id", ctx.request_id.encode())]
+    await send({"type": "websocket.accept", "subprotocol": chosen, "headers": named})
+    await done_within(session.start())
+
+
+def _take_key(headers: dict[bytes, bytes], offered: list[str]) -> None:
+    """A browser cannot send headers: its key is a subprotocol."""
+    key = next((name for name in offered if name.startswith(KEY_SUBPROTOCOL)), None)
+    if key is not None and b"authorization" not in headers:
+        headers[b"authorization"] = b"Bearer " + key.removeprefix(KEY_SUBPROTOCOL).encode()
+
+
+async def _deny(scope: Scope, ctx: Context, send: Send, error: RelayError) -> None:
+    """Refuse a websocket, with the error as an HTTP answer where the server can send one."""
+    ctx.admission.release(0)
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": _POLICY})
+        return
+    body = error_body(error, "realtime")
+    headers = [(b"content-type", b"application/json"), (b"x-request-id", ctx.request_id.encode())]
+    headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+class Session:
+    """One websocket and its upstream. `held` are the responses that are paid for and not yet over."""
+
+    def __init__(self, ctx: Context, runtime: Runtime) -> None:
+        self.ctx = ctx
+        self.runtime = runtime
+        self.held: deque[Context] = deque()
+        self._number = 0
+        self._begun = 0
+        self._context = 0
+        self._used = 0
+        self._heard = realtime.Heard()
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._cut = self._lost = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Read what is asked, hold for the first response, and connect a channel. Raises RelayError."""
+        ctx, runtime = self.ctx, self.runtime
+        ctx.model, ctx.streamed = self._model(), True
+        ctx.request = Request("realtime", {}, ctx.model)
+        await pipeline.admit(ctx, runtime)
+        pipeline.price(ctx, runtime)
+        assert ctx.route is not None
+        able = tuple(channel for channel in ctx.route.channels if is_native(channel, "realtime"))
+        if not able:
+            raise RelayError("unsupported_endpoint", f"No channel of {ctx.model} serves this endpoint.", param="model")
+        ctx.route = replace(ctx.route, channels=able)
+        await self._hold()
+        try:
+            self._socket = await attempts.try_channels(ctx, self._connect)
+        except RelayError as error:
+            self._finish(self.held.popleft(), capture.UPSTREAM_ERROR, error_code=error.code, http_status=error.status)
+            ctx.finished = True
+            raise
+        except BaseException:
+            self._release()
+            raise
+        for response in self.held:
+            response.channel, response.attempts = ctx.channel, ctx.attempts
+
+    def _model(self) -> str:
+        from urllib.parse import parse_qs
+
+        asked = parse_qs(auth.without_key(self.ctx.query))
+        for name in ("call_id", "intent"):
+            if name in asked:
+                raise RelayError("unsupported_field", f"{name} cannot be relayed.", param=name)
+        model = asked.get("model", [""])[0]
+        if not model:
+            raise RelayError("missing_model", "You must provide a model parameter.", param="model")
+        return model
+
+    async def _connect(self, channel: ChannelInfo) -> aiohttp.ClientWebSocketResponse:
+        call = Call(channel.base_url, "realtime", channel.models[self.ctx.model])
+        headers = forwarded_headers(self.ctx.headers, "chat")
+        return await self.runtime.upstreams.connect(channel, call, headers=headers, max_bytes=MAX_EVENT_BYTES)
+
+    async def _hold(self) -> None:
+        """Hold for one response: the whole context window, and the longest answer. Raises RelayError."""
+        ctx, route, rates, key = self.ctx, self.ctx.route, self.ctx.rates, auth.key_of(self.ctx.headers, self.ctx.query)
+        assert route is not None and rates is not None
+        if self._number >= MAX_RESPONSES:
+            raise RelayError("unavailable", "This session has had its most responses; open another.")
+        if self._number:
+            # A session may outlive its key.
+            ctx.caller = await auth.identify(key, self.runtime.keys)
+            auth.authorize(ctx.caller, ctx.client_ip)
+        self._number += 1
+        window = route.model.context_window or CONTEXT_WINDOW
+        longest = min(route.model.max_output or MAX_OUTPUT, UNKNOWN_MAX_OUTPUT)
+        fixed = rates.input_numerator(text=0, audio=window)
+        each = rates.output_numerator(audio=True, input_tokens=window)
+        whole = rates.nanos(fixed + longest * each)
+        quoted = Quote(rates, window, fixed, each, 1, whole, whole)
+        response = replace(
+            ctx,
+            request_id=f"{ctx.request_id}:{self._number}",
+            started=time.monotonic(),
+            created_at="",
+            attempts=list(ctx.attempts),
+            admission=FREE,
+            input_bound=window,
+        )
+        future = self.runtime.writer.hold(pipeline.hold_item(response, self.runtime.writer, quoted))
+        try:
+            await done_within(future)
+            outcome = future.result()
+        except asyncio.CancelledError:
+            future.add_done_callback(lambda _: self._finish(response, capture.CANCELLED))
+            raise
+        except WriterUnavailable:
+            self._finish(response, capture.CANCELLED, error_code="unavailable")
+            raise RelayError("unavailable", "Requests cannot be recorded now; try again.") from None
+        if isinstance(outcome, Refused):
+            raise pipeline.too_little(outcome, quoted)
+        assert outcome is not None
+        response.granted = outcome.amount
+        self.held.append(response)
+
+    def start(self) -> asyncio.Task[None]:
+        """Relay in a task of its own, which ends when either side closes."""
+        self._task = spawn(self._run(), name=f"realtime {self.ctx.request_id}")
+        self.runtime.exchanges.add(self)
+        self._task.add_done_callback(self._over)
+        return self._task
+
+    def cut(self) -> None:
+        """End it now: what was begun is captured for what it delivered."""
+        if self._task is not None and not self._cut:
+            self._cut = True
+            self._task.cancel()
+
+    def _over(self, _: object) -> None:
+        self.runtime.exchanges.discard(self)
+        self._release()
+
+    async def _run(self) -> None:
+        up = spawn(self._upwards(), name=f"realtime up {self.ctx.request_id}")
+        down = spawn(self._downwards(), name=f"realtime down {self.ctx.request_id}")
+        error: RelayError | None = None
+        code, failed = _NORMAL, False
+        try:
+            await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+            if self._lost:
+                await asyncio.wait((down,))
+            if up.done() and not self._lost:
+                await self._last_words(down)
+            else:
+                code, error, failed = _outcome(down)
+        except asyncio.CancelledError:
+            code, error = _TRY_AGAIN, RelayError("shutting_down", "The relay is shutting down.")
+        finally:
+            up.cancel()
+            down.cancel()
+            assert self._socket is not None
+            spawn(self._socket.close(), name=f"realtime end {self.ctx.request_id}")
+        await self._conclude(failed=failed)
+        if self._lost or not up.done() or up.cancelled():
+            await self._close(code, error)
+
+    async def _upwards(self) -> None:
+        """The client's events, until it closes."""
+        assert self._socket is not None
+        while (message := await self.ctx.receive())["type"] == "websocket.receive":
+            text = message.get("text")
+            event = text if text is not None else message["bytes"].decode("utf-8", "replace")
+            try:
+                event = realtime.checked(event, self.ctx.model)
+            except RelayError as error:
+                await self._tell(error)
+                continue
+            self._heard.sent(realtime.type_of(event), event)
+            try:
+                await self._socket.send_str(event)
+            except (aiohttp.ClientError, ConnectionError):
+                self._lost = True
+                return
+
+    async def _downwards(self) -> None:
+        """The upstream's events, until it closes or a response cannot be held for. Raises RelayError."""
+        assert self._socket is not None
+        async for message in self._socket:
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                continue
+            event, kind = message.data, realtime.type_of(message.data)
+            if kind == "response.created":
+                self._begun += 1
+                if self._begun > len(self.held):
+                    await self._hold()
+            elif kind == "response.done":
+                await self._done(event)
+                continue
+            else:
+                self._heard.received(kind, event)
+            await self._say(event)
+
+    async def _done(self, event: str) -> None:
+        """A response is over: commit its charge, hold for the next, and only then say so."""
+        said = realtime.done(event)
+        self._begun = max(0, self._begun - 1)
+        self._context = said.context or self._context
+        response = self.held.popleft() if self.held else None
+        committed: asyncio.Future[object] | None = None
+        if response is not None:
+            committed = await self._capture(response, said)
+        self._heard = realtime.Heard()
+        refused: RelayError | None = None
+        try:
+            if len(self.held) <= self._begun:
+                await self._hold()
+        except RelayError as error:
+            refused = error
+        if committed is not None and not await done_within(committed, capture.COMMIT_SECONDS):
+            raise RelayError("unavailable", "The answer could not be recorded in time.")
+        await self._say(event)
+        if refused is not None:
+            raise refused
+
+    async def _capture(self, response: Context, said: realtime.Done) -> asyncio.Future[object]:
+        if said.units is not None:
+            return self._finish(response, capture.OK, units=said.units)
+        if said.failed:
+            return self._finish(response, capture.UPSTREAM_ERROR, error_code="upstream_error")
+        return self._finish(response, capture.OK, units=await self._estimate(), estimated=True)
+
+    async def _estimate(self) -> dict[str, int]:
+        heard = self._heard
+        loop = asyncio.get_running_loop()
+        read = await loop.run_in_executor(None, tokens.count, heard.texts_in)
+        made = await loop.run_in_executor(None, tokens.count, ["".join(heard.texts_out)])
+        return heard.units(self._context, read, made)
+
+    async def _last_words(self, down: asyncio.Task[None]) -> None:
+        """The client has gone: a response that was begun is cancelled upstream, and read for its usage."""
+        if not self._begun or down.done():
+            return
+        assert self._socket is not None
+        try:
+            await self._socket.send_str('{"type":"response.cancel"}')
+        except (aiohttp.ClientError, ConnectionError):
+            return
+        ended = time.monotonic() + LAST_SECONDS
+        while self._begun and not down.done() and time.monotonic() < ended:
+            await asyncio.wait((down,), timeout=0.05)
+
+    async def _conclude(self, *, failed: bool) -> None:
+        """What was begun and is not over is charged for what it delivered, unless the upstream broke it off."""
+        while self._begun and self.held:
+            response = self.held.popleft()
+            self._begun -= 1
+            if failed:
+                self._finish(response, capture.UPSTREAM_ERROR, error_code="upstream_error")
+            else:
+                self._finish(response, capture.CANCELLED, units=await self._estimate(), estimated=True)
+            self._heard = realtime.Heard()
+        self._release()
+
+    def _release(self) -> None:
+        """What was held and never begun is given back; the session's own end is its record."""
+        while self.held:
+            self._finish(self.held.popleft(), capture.OK)
+        self.ctx.finished = True
+        self.ctx.admission.release(self._used)
+
+    def _finish(
+        self,
+        response: Context,
+        status: str,
+        *,
+        units: dict[str, int] | None = None,
+        estimated: bool = False,
+        error_code: str = "",
+        http_status: int = SWITCHED,
+    ) -> asyncio.Future[object]:
+        units = units or {}
+        self._used += capture.used_tokens(units)
+        response.channel, response.attempts = self.ctx.channel, self.ctx.attempts
+        spent = capture.upstream_nanos(response, self.runtime.snapshot, units) if units else 0
+        return capture.finish(
+            response,
+            self.runtime.writer,
+            status=status,
+            http_status=http_status,
+            units=units,
+            upstream_nanos=spent,
+            estimated=estimated,
+            error_code=error_code,
+        )
+
+    async def _say(self, event: str) -> None:
+        await self.ctx.send({"type": "websocket.send", "text": event})
+
+    async def _tell(self, error: RelayError) -> None:
+        await self._say(realtime.error_event(error, "event_" + ids.request_id().removeprefix("req_")[:20]))
+
+    async def _close(self, code: int, error: RelayError | None) -> None:
+        try:
+            async with asyncio.timeout(1.0):
+                if error is not None:
+                    await self._tell(error)
+                await self.ctx.send({"type": "websocket.close", "code": code})
+        except Exception:
+            log.debug("realtime session %s: the client was gone", self.ctx.request_id)
+
+
+def _outcome(down: asyncio.Task[None]) -> tuple[int, RelayError | None, bool]:
+    """Why the upstream's side ended: the code to close with, what to tell the client, whether the upstream failed."""
+    failure = down.exception()
+    if isinstance(failure, RelayError):
+        return _POLICY, failure, False
+    return (_BROKEN if failure is not None else _NORMAL), None, True
