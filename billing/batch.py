@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -62,7 +62,7 @@ class Batch:
             else:
                 records.setdefault(item.record.request_id, item.record)
         with self._transaction():
-            outcomes = self._run(captures, records, holds, fresh=fresh, today=(now or datetime.now(UTC)).date())
+            outcomes = self._run(captures, records, holds, fresh=fresh, now=now or datetime.now(UTC))
         return [outcomes.get(item.request_id) if isinstance(item, HoldItem) else None for item in items]
 
     def _run(
@@ -72,7 +72,7 @@ class Batch:
         holds: dict[str, HoldItem],
         *,
         fresh: bool,
-        today: date,
+        now: datetime,
     ) -> dict[str, Outcome]:
         # Sent ahead: the wallets' locks first, so that whatever follows is done under them.
         wallets = self._lock_wallets(captures, holds)
@@ -80,12 +80,12 @@ class Batch:
         captured = self._send_captures([item.record for item in captures.values()])
         earlier = self._send("hold_amounts", [{"request_id": key} for key in holds] if not fresh else [])
         budgets = self._lock_budgets(captures, holds)
-        books = self._books(wallets, budgets, captures, today)
+        books = self._books(wallets, budgets, captures, now.date())
         self._apply(captures, captured(), books)
         if records:
             # Apart from the captures: the record of a request that held nothing must not touch a hold.
             self._send("insert_records", list(records.values()))
-        outcomes = self._hold(holds, dict(earlier()), books)
+        outcomes = self._hold(holds, dict(earlier()), books, now)
         self._write_back(books)
         return outcomes
 
@@ -205,6 +205,7 @@ class Batch:
             "amount_nanos": record.cost_nanos,
             "captured": True,
             "lease_id": None,
+            "deadline": None,
             "budget_ids": [],
             "api_key_id": record.api_key_id,
             "user_id": record.user_id,
@@ -221,7 +222,9 @@ class Batch:
                 if budget_id in books.budgets:
                     books.budgets[budget_id].spent += cost
 
-    def _hold(self, holds: dict[str, HoldItem], earlier: dict[str, int], books: Books) -> dict[str, Outcome]:
+    def _hold(
+        self, holds: dict[str, HoldItem], earlier: dict[str, int], books: Books, now: datetime
+    ) -> dict[str, Outcome]:
         """Decide holds in arrival order, each alone, and insert those that are granted.
 
         In a replay, a hold that had been committed after all stands: its money is in the wallet's `held` already.
@@ -235,7 +238,7 @@ class Batch:
             outcome = outcomes[key] = books.decide(item)
             if isinstance(outcome, Granted):
                 books.move(item.organization_id, item.budget_ids, held=outcome.amount, spent=0)
-                rows.append(_hold_row(item, outcome.amount))
+                rows.append(self._hold_row(item, outcome.amount, now))
         self._send("insert_holds", rows)
         return outcomes
 
@@ -251,19 +254,20 @@ class Batch:
             ],
         )
 
-
-def _hold_row(item: HoldItem, amount: int) -> dict[str, object]:
-    return {
-        "request_id": item.request_id,
-        "wallet_id": item.organization_id,
-        "amount_nanos": amount,
-        "captured": False,
-        "lease_id": item.lease_id,
-        "budget_ids": item.budget_ids,
-        "api_key_id": item.api_key_id,
-        "user_id": item.user_id,
-        "model": item.model,
-        "group": item.group,
-        "endpoint": item.endpoint,
-        "created_at": item.created_at,
-    }
+    def _hold_row(self, item: HoldItem, amount: int, now: datetime) -> dict[str, object]:
+        deadline = None if item.seconds is None else self.dialect.timestamp(now + timedelta(seconds=item.seconds))
+        return {
+            "request_id": item.request_id,
+            "wallet_id": item.organization_id,
+            "amount_nanos": amount,
+            "captured": False,
+            "lease_id": item.lease_id if deadline is None else None,
+            "deadline": deadline,
+            "budget_ids": item.budget_ids,
+            "api_key_id": item.api_key_id,
+            "user_id": item.user_id,
+            "model": item.model,
+            "group": item.group,
+            "endpoint": item.endpoint,
+            "created_at": item.created_at,
+        }

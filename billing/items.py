@@ -9,7 +9,10 @@ from billing.statements import Record
 
 @dataclass(slots=True)
 class HoldItem:
-    """Ask for `want` nanos, or at least `minimum`, for a request of an organization."""
+    """Ask for `want` nanos, or at least `minimum`, for a request of an organization.
+
+    `seconds`: the hold stands by itself for so long (a task that outlives its process); None: as long as the process.
+    """
 
     request_id: str
     organization_id: int
@@ -23,6 +26,7 @@ class HoldItem:
     endpoint: str
     created_at: str
     budget_ids: tuple[int, ...] = ()
+    seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

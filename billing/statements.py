@@ -93,6 +93,7 @@ _HOLD_COLUMNS = [
     ("amount_nanos", "bigint"),
     ("captured", "boolean"),
     ("lease_id", "text"),
+    ("deadline", "timestamptz"),
     ("budget_ids", "jsonb"),
     ("api_key_id", "bigint"),
     ("user_id", "bigint"),

@@ -178,17 +178,7 @@ class Writer:
         return jobs, False
 
     def _connect(self) -> Batch:
-        connection = connections[self.alias]
-        connection.ensure_connection()
-        raw: Any = connection.connection
-        if connection.vendor == "postgresql":
-            # Django's own cursor binds on the client; the writer's constant statements are worth preparing.
-            raw.prepare_threshold = 5
-            raw.cursor_factory = _server_cursor()
-            raw.execute(f"SET lock_timeout = {LOCK_PATIENCE_MS}")
-        else:
-            raw.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE_MS}")
-        return Batch(raw, connection.vendor)
+        return batch_on(connections[self.alias])
 
     def _disconnect(self) -> None:
         try:
@@ -333,6 +323,32 @@ def _server_cursor() -> Any:
     import psycopg
 
     return psycopg.Cursor
+
+
+def batch_on(connection: Any) -> Batch:
+    """A batch on a connection of Django's, which is good for nothing else from then on."""
+    connection.ensure_connection()
+    raw = connection.connection
+    if connection.vendor == "postgresql":
+        # Django's own cursor binds on the client; the writer's constant statements are worth preparing.
+        raw.prepare_threshold = 5
+        raw.cursor_factory = _server_cursor()
+        raw.execute(f"SET lock_timeout = {LOCK_PATIENCE_MS}")
+    else:
+        raw.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE_MS}")
+    return Batch(raw, connection.vendor)
+
+
+def capture_now(items: Sequence[CaptureItem], *, alias: str = DEFAULT_DB_ALIAS) -> None:
+    """Record and charge what has no web process (a task that a worker saw end), on a connection of its own.
+
+    Twice, or at the same time as a web process, changes nothing. Raises what the database raises; try again then.
+    """
+    connection: Any = connections[alias].copy(alias)
+    try:
+        batch_on(connection).run(items)
+    finally:
+        connection.close()
 
 
 # Of the drivers, whose classes differ. A server that was demoted to a standby is read-only until we reconnect.
