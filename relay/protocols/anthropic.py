@@ -211,7 +211,7 @@ def _read_block(block: Any, request: Request, where: str) -> None:
     elif kind in ("image", "document") and isinstance(source, dict):
         del rest["source"]
         _read_source(kind, source, request, where)
-    elif kind != "tool_use" and isinstance(rest.get("content"), list | dict):
+    elif kind != "tool_use" and isinstance(rest.get("content"), str | list | dict):
         _read_content(rest.pop("content"), request, where)
     if rest:
         request.texts.append(_encode(rest).decode())

@@ -90,7 +90,7 @@ class Stream:
             event = _EVENT.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             # Not an event as Anthropic sends them: an error in other words, or something new.
-            self.failed = self.failed or raw.startswith(b"event: error") or b'"error"' in data[:64]
+            self.failed = self.failed or raw.startswith((b"event: error", b"event:error")) or b'"error"' in data[:64]
             return None
         if event.type == "error" or event.error is not None:
             self.failed = True

@@ -140,4 +140,5 @@ def _input(arguments: str) -> Any:
         value = msgspec.json.decode(arguments or "{}")
     except (msgspec.DecodeError, RecursionError):
         value = arguments
-    return value if isinstance(value, dict) else {"arguments": value}
+    # As it was written: a number may be beyond every type.
+    return msgspec.Raw((arguments or "{}").encode()) if isinstance(value, dict) else {"arguments": arguments}

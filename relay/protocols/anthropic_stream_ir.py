@@ -28,14 +28,15 @@ class StreamDecoder(Stream):
         self._open: ir.Text | ir.Reasoning | ir.ToolCall | None = None
         self._block: object = None
         self._input: Any = None
-        self._stopped = False
+        self._begun = self._stopped = False
 
     def decode(self, event: bytes) -> list[ir.Event]:
         """What an event means: nothing, or up to four of ours."""
         known = self.take(event)
         if known is None or self._stopped:
             return []
-        if known.type == "message_start":
+        if known.type == "message_start" and not self._begun:
+            self._begun = True
             message = known.message if isinstance(known.message, dict) else {}
             return [ir.Start(as_text(message.get("id")), as_text(message.get("model")), 0)]
         if known.type == "content_block_start":
@@ -55,7 +56,7 @@ class StreamDecoder(Stream):
         block, begun = known.content_block, begun_part(known.content_block)
         if begun is None:
             return []
-        self._open, self._block, self._input = begun, known.index, block.get("input")
+        self._open, self._block, self._input = begun, known.index, block.get("input") or {}
         events: list[ir.Event] = [ir.PartStart(self._parts, begun)]
         said = as_text(block.get("text" if isinstance(begun, ir.Text) else "thinking"))
         if said:
