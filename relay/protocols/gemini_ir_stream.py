@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from relay import ir
 from relay.protocols.base import Request
 from relay.protocols.gemini_answer import Chunk, Ending, Framing, index_of, is_error, read_chunk
@@ -141,7 +143,7 @@ class _Part:
     __slots__ = ("text", "what")
 
     def __init__(self, what: ir.Text | ir.Refusal | ir.Reasoning | ir.ToolCall) -> None:
-        self.what = what
+        self.what = msgspec.structs.replace(what)
         self.text: list[str] = []
 
 
