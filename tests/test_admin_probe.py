@@ -124,7 +124,7 @@ VERTEX = "/v1/projects/my-project/locations/global/publishers"
             {"provider": "anthropic"},
             "claude",
             "/v1/messages",
-            {"x-api-key": "k", "anthropic-version": "2023-06-01"},
+            {"x-api-key": "the-key", "anthropic-version": "2023-06-01"},
             {"model": "claude", "messages": ASKED, "max_tokens": 64},
             {"content": [{"type": "thinking", "thinking": "…"}, {"type": "text", "text": "ok"}]},
             "ok",

@@ -408,7 +408,7 @@ def test_a_vertex_token_is_renewed_before_it_expires(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_what_is_no_service_account_is_refused_without_a_word_of_it(credentials: str) -> None:
-    with pytest.raises(ValueError, match=r"(?i)service account|key") as refused:
+    with pytest.raises(ValueError, match="service account") as refused:
         vertex.sign(credentials, "POST", VERTEX, b"")
     assert "s3cret" not in str(refused.value)
 

@@ -89,7 +89,11 @@ class _Account:
         from google.oauth2.service_account import Credentials  # only where there is such a channel
 
         make: Any = Credentials.from_service_account_info
-        self._credentials: Any = make(_read(credentials), scopes=[SCOPE]).with_always_use_jwt_access(True)
+        account = _read(credentials)
+        try:
+            self._credentials: Any = make(account, scopes=[SCOPE]).with_always_use_jwt_access(True)
+        except ValueError as error:
+            raise ValueError(f"the service account's key cannot be used: {error}") from error
         self._lock = threading.Lock()
 
     def token(self) -> str:
