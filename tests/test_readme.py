@@ -9,6 +9,8 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 from costrouter.env import VARIABLES
+from costrouter.lib.presets import PRESETS
+from costrouter.lib.upstreams import KINDS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -26,6 +28,25 @@ def test_settings_are_those_of_the_table() -> None:
         [f"`{variable.name}`", f"`{variable.default_text}`" if variable.default_text else "–", variable.help]
         for variable in VARIABLES
     ]
+
+
+def test_providers_are_those_of_the_table() -> None:
+    def names(dialects: tuple[str, ...]) -> str:
+        return ", ".join(f"`{name}`" for name in dialects) or "–"
+
+    assert rows("Providers") == [
+        [
+            f"`{kind.name}`",
+            kind.label,
+            f"`{kind.base_url}`" if kind.base_url else f"e.g. `{kind.example_url}`",
+            names(kind.dialects),
+            names(kind.others),
+            kind.credentials,
+        ]
+        for kind in KINDS.values()
+        if kind.name != "sandbox"
+    ]
+    assert f"`openai_compatible`: {names(tuple(PRESETS))}." in " ".join(README.split())
 
 
 @pytest.mark.parametrize("cell", [row[0] for row in rows("Commands")])

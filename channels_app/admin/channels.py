@@ -55,8 +55,8 @@ class ChannelForm(forms.ModelForm):
         label="Asked in",
         help_text=format_html(
             "The formats of conversations this upstream is asked in; clients may speak any, and are converted. "
-            "None: as its provider. {}",
-            "; ".join(f"{kind.label}: {', '.join(kind.choices) or 'no conversations'}" for kind in KINDS.values()),
+            "None: as its provider. {}.",
+            "; ".join(f"{kind.label}: {', '.join(kind.choices)}" for kind in KINDS.values() if len(kind.choices) > 1),
         ),
     )
 
