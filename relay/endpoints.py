@@ -12,6 +12,7 @@ class Endpoint:
     `protocol`: the client dialect, a row of `relay.protocols.DIALECTS` for what is forwarded. `meter`: what is charged,
     for people; None for what is free and leaves no record. `units`: of these at least one must have a price of its own,
     else the model is unpriced here. `handler`: a function, `module.name` within `relay`. `aliases`: other paths.
+    `holds_for`: its hold stands by itself for so many seconds, since what it starts outlives the process.
     """
 
     name: str
@@ -23,10 +24,13 @@ class Endpoint:
     handler: str
     units: tuple[str, ...] = ()
     aliases: tuple[str, ...] = field(default=())
+    holds_for: int | None = None
 
 
 _TOKENS = ("input", "output")
 _FORWARD = "pipeline.forward"
+# What a video holds until the upstream has accepted it: longer than trying every channel may take.
+_SUBMITS_FOR = 20 * 60
 
 
 def _gemini(name: str, action: str, protocol: str, meter: str, handler: str, units: tuple[str, ...] = ()) -> Endpoint:
@@ -35,8 +39,19 @@ def _gemini(name: str, action: str, protocol: str, meter: str, handler: str, uni
     return Endpoint(name, "POST", "/v1beta" + path, "Gemini", protocol, meter, handler, units, ("/v1" + path,))
 
 
+def _video(name: str, method: str, path: str, meter: str | None = None) -> Endpoint:
+    """A video's, in OpenAI's format: what starts one is charged, once it is made."""
+    units = ("seconds", "calls") if meter is not None else ()
+    path = "/v1/videos" + path
+    holds_for = _SUBMITS_FOR if meter is not None else None
+    return Endpoint(
+        f"videos.{name}", method, path, "Video", "videos", meter, f"videos.{name}", units, holds_for=holds_for
+    )
+
+
 ENDPOINTS = (
     Endpoint("chat.completions", "POST", "/v1/chat/completions", "Chat", "chat", "tokens", _FORWARD, _TOKENS),
+    Endpoint("completions", "POST", "/v1/completions", "Chat", "completions", "tokens", _FORWARD, _TOKENS),
     Endpoint("responses", "POST", "/v1/responses", "Chat", "responses", "tokens", "conversations.respond", _TOKENS),
     Endpoint(
         "responses.compact",
@@ -87,6 +102,12 @@ ENDPOINTS = (
         "realtime.upgrade_required",
         _TOKENS,
     ),
+    _video("create", "POST", "", "seconds"),
+    _video("list", "GET", ""),
+    _video("get", "GET", "/{id}"),
+    _video("content", "GET", "/{id}/content"),
+    _video("delete", "DELETE", "/{id}"),
+    _video("remix", "POST", "/{id}/remix", "seconds"),
     Endpoint("models.list", "GET", "/v1/models", "Models", "chat", None, "models_list.list_models"),
     Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "chat", None, "models_list.get_model"),
     Endpoint("gemini.models", "GET", "/v1beta/models", "Models", "gemini_models", None, "models_list.list_models"),

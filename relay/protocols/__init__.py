@@ -10,6 +10,7 @@ from relay.protocols import (
     anthropic_answer,
     anthropic_count,
     anthropic_ir,
+    completions,
     embeddings,
     gemini,
     gemini_answer,
@@ -43,6 +44,13 @@ DIALECTS: dict[str, Dialect] = {
             openai_chat_answer.read_answer,
             openai_chat_answer.StreamReader,
             openai_chat_ir.CONVERSATION,
+        ),
+        Dialect(
+            "completions",
+            completions.parse,
+            completions.upstream_body,
+            openai_chat_answer.read_answer,
+            openai_chat_answer.StreamReader,
         ),
         Dialect(
             "anthropic",

@@ -70,8 +70,8 @@ def _parse(fields: Fields) -> Request:
     model = model_of(fields)
     for name in (*UNBOUNDED, *UNPRICED, *STORED):
         if given(fields, name):
-            raise _refused_field(name)
-    _refuse_nested(value_of(fields, "extra_body"))
+            raise refused_field(name)
+    refuse_nested(value_of(fields, "extra_body"))
     caps = [
         cap
         for cap in (integer(fields, "max_tokens", 1, MAX_CAP), integer(fields, "max_completion_tokens", 1, MAX_CAP))
@@ -86,7 +86,7 @@ def _parse(fields: Fields) -> Request:
         cap=max(caps) if caps else None,
         has_tools=given(fields, "tools") or given(fields, "functions"),
         features=_features(fields),
-        options=_include_usage(fields),
+        options=include_usage(fields),
     )
     if any(feature.unit == "searches" for feature in request.features):
         request.pieces["searches"] = request.choices
@@ -94,7 +94,8 @@ def _parse(fields: Fields) -> Request:
     return request
 
 
-def _refused_field(name: str) -> RelayError:
+def refused_field(name: str) -> RelayError:
+    """The 400 for a field of the lists above."""
     if name in UNBOUNDED:
         return RelayError("unsupported_field", f"{name} cannot be relayed: use max_tokens and n.", param=name)
     if name in UNPRICED:
@@ -104,16 +105,17 @@ def _refused_field(name: str) -> RelayError:
     )
 
 
-def _refuse_nested(value: Any) -> None:
+def refuse_nested(value: Any) -> None:
     """Refuse stored state that is named inside a provider's own extras: Gemini's OpenAI endpoint takes it there."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if name in STORED and inner is not None:
-                raise _refused_field(name)
-            _refuse_nested(inner)
+                raise refused_field(name)
+            refuse_nested(inner)
 
 
-def _include_usage(fields: Fields) -> bool:
+def include_usage(fields: Fields) -> bool:
+    """Whether a client wants to see the usage of a stream."""
     options = value_of(fields, "stream_options")
     if options is None:
         return False
