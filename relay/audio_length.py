@@ -14,6 +14,7 @@ from typing import IO
 
 import av
 from av.audio.stream import AudioStream
+from av.codec.context import Flags2
 
 from relay.errors import RelayError
 
@@ -31,6 +32,9 @@ MAX_WORK_SECONDS = 60.0
 MAX_UNREAD_BYTES = 1 << 20
 # What a container adds to each packet, at most.
 PACKET_BYTES = 64
+# Silence that an encoder adds before and after, which nobody said.
+ENDS = Fraction(1, 5)
+_OPTIONS = {"format_whitelist": FORMATS, "ignore_editlist": "1"}
 _threads = ThreadPoolExecutor(2, thread_name_prefix="audio")
 
 
@@ -50,7 +54,7 @@ def measure(file: IO[bytes], size: int, field: str = "file") -> int:
     """The same, in this thread."""
     file.seek(0)
     try:
-        with av.open(_Source(file), mode="r", options={"format_whitelist": FORMATS}) as container:
+        with av.open(_Source(file), mode="r", options=_OPTIONS) as container:
             seconds, explained = _decode(container)
     except (av.FFmpegError, ValueError, EOFError, OverflowError, ZeroDivisionError) as error:
         raise _unreadable(field) from error
@@ -58,7 +62,7 @@ def measure(file: IO[bytes], size: int, field: str = "file") -> int:
         raise _unreadable(field)
     if seconds > MAX_SECONDS:
         raise RelayError("invalid_request", f"{field} is longer than {MAX_SECONDS:,} seconds.", param=field)
-    return -int(-seconds // 1)
+    return max(1, -int((ENDS - seconds) // 1))
 
 
 def _unreadable(field: str) -> RelayError:
@@ -68,6 +72,9 @@ def _unreadable(field: str) -> RelayError:
 def _decode(container: av.container.InputContainer) -> tuple[Fraction, int]:
     """The longest audio stream in seconds, and how many of the bytes belong to any stream."""
     lengths: dict[int, Fraction] = {}
+    for audio in container.streams.audio:
+        # Else a claim of what is to be skipped would shorten what is heard by those who skip nothing.
+        audio.codec_context.flags2 |= Flags2.skip_manual
     explained, deadline = 0, time.monotonic() + MAX_WORK_SECONDS
     for packet in container.demux():
         explained += packet.size + PACKET_BYTES
@@ -87,6 +94,8 @@ def _decode(container: av.container.InputContainer) -> tuple[Fraction, int]:
             if packet.duration and packet.duration > 0 and packet.time_base:
                 length += packet.duration * packet.time_base
         lengths[stream.index] = length
-        if length > MAX_SECONDS or time.monotonic() > deadline:
+        if time.monotonic() > deadline:
+            raise ValueError("more work than a recording is worth")
+        if length > MAX_SECONDS:
             break
     return max(lengths.values(), default=Fraction(0)), explained
