@@ -63,6 +63,7 @@ def test_a_cap_out_of_bounds_is_refused(cap):
 def test_a_request_for_no_token_fills_the_cache():
     request = read(max_tokens=0)
     assert (request.cap, request.output) == (None, False)
+    assert b'"max_tokens":0' in upstream_body(request, Target("up", cap=5))
 
 
 def test_a_count_makes_no_output_and_has_no_features():

@@ -240,7 +240,7 @@ def upstream_body(request: Request, target: Target) -> bytes:
     """
     fields = dict(request.fields)
     fields["model"] = msgspec.Raw(_encode(target.model))
-    if target.cap is not None and request.dialect == "anthropic":
+    if target.cap is not None and request.output:
         fields["max_tokens"] = msgspec.Raw(_encode(target.cap))
     fields.pop("diagnostics", None)
     return _encode(fields)

@@ -56,10 +56,11 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
     cap = request.max_tokens if target.cap is None else target.cap
     max_tokens = target.default_cap if cap is None else cap
     body: dict[str, Any] = {"model": target.model, "max_tokens": max_tokens}
-    system = [part for message in request.messages if message.role == "system" for part in message.parts]
-    body["messages"] = _messages(request.messages)
+    prompts = [part for message in request.messages if message.role == "system" for part in message.parts]
+    system = [block for part in prompts if (block := _system(part)) is not None]
     if system:
-        body["system"] = [_text(part) for part in system if not isinstance(part, ir.Text) or part.text]
+        body["system"] = system
+    body["messages"] = _messages(request.messages)
     if request.tools:
         body["tools"] = [_tool(tool, number) for number, tool in enumerate(request.tools)]
     choice = _choice(request)
@@ -166,12 +167,10 @@ def _messages(messages: list[ir.Message]) -> list[dict[str, Any]]:
 def _block(part: ir.Part) -> dict[str, Any] | None:
     """A block; None for what says nothing, and for another maker's reasoning."""
     match part:
-        case ir.Text(text=""):
-            return None
         case ir.Text():
-            return _text(part)
+            return _text(part.text, part.cache)
         case ir.Refusal():
-            return {"type": "text", "text": part.text} if part.text else None
+            return _text(part.text)
         case ir.Image():
             return _marked({"type": "image", "source": _image_source(part)}, part.cache)
         case ir.File():
@@ -186,10 +185,15 @@ def _block(part: ir.Part) -> dict[str, Any] | None:
     raise ir.unsupported("input_audio", _WHERE)
 
 
-def _text(part: ir.Part) -> dict[str, Any]:
+def _text(text: str, cache: str | None = None) -> dict[str, Any] | None:
+    """A block of text; None for nothing but white space, which Anthropic refuses."""
+    return _marked({"type": "text", "text": text}, cache) if text.strip() else None
+
+
+def _system(part: ir.Part) -> dict[str, Any] | None:
     if not isinstance(part, ir.Text):
         raise ir.unsupported("a system message that is not text", _WHERE)
-    return _marked({"type": "text", "text": part.text}, part.cache)
+    return _text(part.text, part.cache)
 
 
 def _image_source(part: ir.Image) -> dict[str, Any]:

@@ -26,7 +26,9 @@ _READ = frozenset(
         *("output_format", "stop_sequences", "temperature", "top_p", "top_k", "metadata"),
     }
 )
-_HINTS = frozenset({"cache_control", "context_management", "diagnostics", "service_tier", "speed", "inference_geo"})
+_HINTS = frozenset({"cache_control", "context_management", "diagnostics"})
+# Fields that ask for nothing where they say this.
+_USUAL = {"service_tier": ("auto", "standard_only"), "speed": ("standard",), "inference_geo": ("global",)}
 MIN_BUDGET = 1_024  # tokens of thinking; fewer are refused
 
 
@@ -38,7 +40,9 @@ def to_ir(request: Request) -> ir.Request:
 
 def _to_ir(fields: Fields) -> ir.Request:
     for name in fields:
-        if name not in _READ and name not in _HINTS and given(fields, name):
+        if name in _READ or name in _HINTS or not given(fields, name):
+            continue
+        if value_of(fields, name) not in _USUAL.get(name, ()):
             raise ir.unsupported(name, _NOT_HERE)
     max_tokens = integer(fields, "max_tokens", 0, MAX_CAP)
     if max_tokens == 0:
