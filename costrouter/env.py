@@ -40,7 +40,8 @@ VARIABLES = (
         "REDIS_URL",
         "str",
         "",
-        "Redis: Celery's broker and the push of configuration changes. Empty: files in `VAR_DIR`.",
+        "Redis: Celery's broker, rate limits across processes, the push of configuration changes. Empty: files in "
+        "`VAR_DIR`, and each web process limits for itself.",
     ),
     Variable("SECRET_KEY", "str", "", "Django's signing key. Required; `make setup` generates one."),
     Variable(
