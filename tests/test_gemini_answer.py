@@ -46,6 +46,7 @@ def split(data, cuts):
     return events + ([rest] if rest else [])
 
 
+ASKED = parse(b'{"contents":[{}]}', "g:generateContent")
 FIRST = event(chunk("Hel", usage={"promptTokenCount": 10, "candidatesTokenCount": 1}))
 SECOND = event(chunk("lo"))
 END = event(chunk("", "STOP", usage=USAGE))
@@ -133,7 +134,7 @@ def test_units_survive_the_way_to_usage_and_back(units, thoughts):
 
 def test_an_answer_goes_to_the_client_as_it_is():
     body = json.dumps(chunk("Hello", "STOP", usage=USAGE), indent=2).encode()
-    answer = read_answer(body, None)
+    answer = read_answer(body, ASKED)
     assert (answer.units, answer.texts, answer.render({"input": 1}, "0.1")) == ({"input": 10, "output": 4}, [], body)
 
 
@@ -142,13 +143,13 @@ def test_an_answer_without_usage_is_read_for_what_it_said():
     thought = {"text": "hm", "thought": True}
     image = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
     body = json.dumps({"candidates": [{"content": {"parts": [thought, {"text": "Hi"}, call, image]}}]}).encode()
-    answer = read_answer(body, None)
+    answer = read_answer(body, ASKED)
     assert (answer.units, answer.texts, answer.render({}, "0")) == (None, ["hm", "Hi", "f", '{"a":1}'], body)
 
 
 def test_a_blocked_prompt_is_an_answer():
     body = b'{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":7}}'
-    assert read_answer(body, None).units == {"input": 7}
+    assert read_answer(body, ASKED).units == {"input": 7}
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,36 @@ def test_a_blocked_prompt_is_an_answer():
     ],
 )
 def test_what_is_no_answer(body):
-    assert read_answer(body, None) is None
+    assert read_answer(body, ASKED) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "searches"),
+    [
+        ("gemini-3-flash", ["a", "", "b", "a"], {"searches": 2}),
+        ("gemini-3-flash", [], {"searches": 0}),
+        ("gemini-3-flash", None, {"searches": 0}),
+        ("gemini-3-flash", [5, {}, "a"], {"searches": 1}),
+        ("gemini-3-flash", [str(n) for n in range(500)], {"searches": 100}),
+        ("gemini-2.5-flash", ["a", "b"], {"searches": 1}),
+        ("gemini-2.5-flash", [], {"searches": 0}),
+    ],
+)
+def test_searches_are_counted_as_google_charges_them(name, asked, searches):
+    body = chunk("Hi", "STOP", usage=USAGE, modelVersion=name)
+    body["candidates"][0]["groundingMetadata"] = {"webSearchQueries": asked}
+    allowed = b'{"contents":[{}],"tools":[{"googleSearch":{}}]}'
+    answer = read_answer(json.dumps(body).encode(), parse(allowed, "alias:generateContent"))
+    assert answer.units == {"input": 10, "output": 4, **searches}
+    stream = StreamReader(parse(allowed, "alias:streamGenerateContent"), lambda units: "0")
+    stream.read(event(body))
+    assert stream.units == answer.units
+
+
+def test_what_was_not_allowed_is_not_charged():
+    body = chunk("Hi", "STOP", usage=USAGE)
+    body["candidates"][0]["groundingMetadata"] = {"webSearchQueries": ["a"]}
+    assert read_answer(json.dumps(body).encode(), ASKED).units == {"input": 10, "output": 4}
 
 
 # ---- streams --------------------------------------------------------------------------------------------------------
@@ -308,7 +338,7 @@ VALUES = st.recursive(
 def test_no_upstream_breaks_the_reader(value, noise):
     for known in (value, {"candidates": value}, {"candidates": [value]}, {"candidates": [{"content": value}]}):
         body = json.dumps(known).encode()
-        read_answer(body, None)
+        read_answer(body, ASKED)
         stream = reader()
         stream.read(b"data: " + body + b"\n\n")
         stream.read(noise + b"\n\n")

@@ -19,6 +19,9 @@ from relay.protocols.gemini_fields import json_text
 from relay.protocols.sse import data_of
 from relay.protocols.usage import gemini_units
 
+# More searches than this in one answer are a broken list, not work that was done.
+MAX_SEARCHES = 100
+
 
 class Chunk(msgspec.Struct):
     """A response, or a part of it, as far as its meaning goes."""
@@ -57,7 +60,7 @@ def read_answer(body: bytes, request: Request) -> Answer | None:
     chunk = read_chunk(body)
     if chunk is None or chunk.error is not None or not (chunk.objects() or chunk.blocked()):
         return None
-    units = gemini_units(chunk.usageMetadata)
+    units = with_searches(gemini_units(chunk.usageMetadata), queries(chunk), request, chunk.modelVersion)
     texts: list[str] = []
     if units is None:
         for candidate in chunk.objects():
@@ -88,16 +91,44 @@ def index_of(candidate: dict[str, Any]) -> int:
     return index if type(index) is int and index >= 0 else 0
 
 
-class Ending:
-    """What a stream's responses say of its end. `units`: the last usage that came with a finish reason or after it."""
+def queries(chunk: Chunk) -> set[str]:
+    """What was searched for."""
+    found: set[str] = set()
+    for candidate in chunk.objects():
+        grounding = candidate.get("groundingMetadata")
+        asked = grounding.get("webSearchQueries") if isinstance(grounding, dict) else None
+        found |= {query for query in asked if isinstance(query, str) and query} if isinstance(asked, list) else set()
+    return found
 
-    __slots__ = ("_begun", "_ended", "blocked", "units")
+
+def with_searches(
+    units: dict[str, int] | None, asked: set[str], request: Request, version: object
+) -> dict[str, int] | None:
+    """Units with the searches that Google charges, where the client allowed any.
+
+    Up to Gemini 2.5 a grounded answer is charged once, from Gemini 3 on each query that is not empty, the same one once
+    ("Grounding with Google Search", Gemini API guide).
+    """
+    if units is None or "searches" not in request.pieces:
+        return units
+    once = any(name in f"{request.model} {version}" for name in ("gemini-1", "gemini-2"))
+    return {**units, "searches": min(len(asked), 1 if once else MAX_SEARCHES)}
+
+
+class Ending:
+    """What a stream's responses say of its end. `units`: the last usage that came with a finish reason or after it.
+    `asked`: what was searched for; `version`: the model's own name.
+    """
+
+    __slots__ = ("_begun", "_ended", "asked", "blocked", "units", "version")
 
     def __init__(self) -> None:
         self._begun: set[int] = set()
         self._ended: set[int] = set()
+        self.asked: set[str] = set()
         self.blocked = False
         self.units: dict[str, int] | None = None
+        self.version: object = ""
 
     @property
     def ending(self) -> bool:
@@ -115,7 +146,9 @@ class Ending:
             self._begun.add(index_of(candidate))
             if candidate.get("finishReason") not in (None, "", "FINISH_REASON_UNSPECIFIED"):
                 self._ended.add(index_of(candidate))
+        self.asked |= queries(chunk)
         self.blocked = self.blocked or chunk.blocked()
+        self.version = chunk.modelVersion or self.version
         if self.ending:
             self.units = gemini_units(chunk.usageMetadata) or self.units
 
@@ -150,9 +183,10 @@ class Framing:
 class StreamReader:
     """A streamed answer: see `relay.protocols.base.Reader`."""
 
-    __slots__ = ("_ending", "_framing", "_held", "done", "failed", "started", "texts")
+    __slots__ = ("_ending", "_framing", "_held", "_request", "done", "failed", "started", "texts")
 
     def __init__(self, request: Request, cost_of: CostOf) -> None:
+        self._request = request
         self._framing = Framing(request)
         self._ending = Ending()
         self._held: list[bytes] = []
@@ -167,7 +201,7 @@ class StreamReader:
     @property
     def units(self) -> dict[str, int] | None:
         """The usage, once the end has told it."""
-        return self._ending.units
+        return with_searches(self._ending.units, self._ending.asked, self._request, self._ending.version)
 
     def read_rest(self, event: bytes) -> bytes:
         """The same for what a stream ended with, though no blank line ended it: half an event is none."""
