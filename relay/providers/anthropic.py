@@ -30,4 +30,4 @@ fault = faults(
     messages=r"your credit balance is too low|you have reached your specified .{0,40}limits|"
     r"this organization has been disabled|invalid (x-)?api[- ]key",
 )
-PROVIDER = Provider("anthropic", PATHS, headers, "max_tokens", fault, tiers=frozenset({"priority"}), url=url)
+PROVIDER = Provider("anthropic", PATHS, headers, "max_tokens", fault, tiers=frozenset({"fast"}), url=url)

@@ -46,4 +46,4 @@ fault = faults(
     ),
     messages=r"api key (not valid|expired|not found)|user location is not supported",
 )
-PROVIDER = Provider("gemini", PATHS, headers, "max_tokens", fault, url=url)
+PROVIDER = Provider("gemini", PATHS, headers, "max_tokens", fault, tiers=frozenset({"flex", "priority"}), url=url)
