@@ -8,18 +8,16 @@ from dataclasses import replace
 import httpx
 import msgspec
 import openai
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
 from relay import ir
-from relay.errors import RelayError
 from relay.protocols.base import Target
 from relay.protocols.openai_responses import parse, with_history
 from relay.protocols.openai_responses_decode import StreamDecoder
 from relay.protocols.openai_responses_encode import StreamEncoder
-from relay.protocols.openai_responses_ir import answer_from_ir, answer_to_ir, from_ir, to_ir, whole
+from relay.protocols.openai_responses_ir import answer_from_ir, answer_to_ir, from_ir, to_ir
 from relay.protocols.turns import turn_items
 from tests.conversations import EVERYTHING, answer_of, answers, events_of, requests, streams
 

@@ -278,6 +278,8 @@ def _read_item(item: Any, where: str, request: Request) -> None:
     if not isinstance(item, dict):
         raise RelayError("invalid_request", f"{where} must be an object.", param="input")
     kind = item.get("type")
+    if not isinstance(kind, str | None):
+        raise RelayError("invalid_request", f"{where}.type must be a string.", param="input")
     if kind == "item_reference" or (kind is None and "role" not in item):
         raise _stored(where, "input")
     if kind == "reasoning" and not any(item.get(name) for name in ("encrypted_content", "content", "summary")):

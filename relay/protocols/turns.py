@@ -17,6 +17,13 @@ _encode = msgspec.json.encode
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
+class _Response(msgspec.Struct):
+    output: list[msgspec.Raw] = []
+
+
+_response = msgspec.json.Decoder(_Response)
+
+
 def turn_items(request: Request, output: Iterable[Any]) -> list[msgspec.Raw]:
     """What to store of a request and its answer's output."""
     options = request.options
@@ -40,3 +47,8 @@ def pack(items: list[msgspec.Raw]) -> bytes:
 def unpack(turn: bytes) -> list[msgspec.Raw]:
     """The items of a turn that `pack` made."""
     return _items.decode(turn)
+
+
+def output_of(response: bytes) -> list[msgspec.Raw]:
+    """The items that a whole response of ours shows its client: what a converted answer is stored from."""
+    return _response.decode(response).output
