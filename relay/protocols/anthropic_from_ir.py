@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 
 from relay import ir
+from relay.protocols.anthropic_to_ir import MIN_BUDGET
 from relay.protocols.base import Target
 from relay.protocols.fields import no_deep_nesting
 
 _encode = msgspec.json.encode
 _WHERE = "Anthropic"
-MIN_BUDGET = 1_024  # tokens of thinking; fewer are refused
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 
