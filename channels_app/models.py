@@ -25,6 +25,7 @@ class Provider(models.TextChoices):
     BEDROCK = "bedrock", KINDS["bedrock"].label
     COHERE = "cohere", KINDS["cohere"].label
     JINA = "jina", KINDS["jina"].label
+    MINIMAX = "minimax", KINDS["minimax"].label
     SANDBOX = "sandbox", KINDS["sandbox"].label
 
 
@@ -110,7 +111,7 @@ class Channel(models.Model):
         max_length=500,
         blank=True,
         help_text="What the provider's own SDK takes as base URL: with /v1 for OpenAI kinds, without for Anthropic and "
-        "Gemini. Empty for the sandbox.",
+        "Gemini. Empty: the provider's own service, where it has one; always for the sandbox.",
     )
     dialects = models.JSONField(
         default=list,

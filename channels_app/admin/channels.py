@@ -56,7 +56,11 @@ class ChannelForm(forms.ModelForm):
         help_text=format_html(
             "The formats of conversations this upstream is asked in; clients may speak any, and are converted. "
             "None: as its provider. {}.",
-            "; ".join(f"{kind.label}: {', '.join(kind.choices)}" for kind in KINDS.values() if len(kind.choices) > 1),
+            "; ".join(
+                f"{kind.label}: {', '.join(kind.choices)}"
+                for kind in KINDS.values()
+                if kind.others or len(kind.dialects) > 1
+            ),
         ),
     )
 

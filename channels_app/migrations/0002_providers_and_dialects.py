@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='channel',
             name='base_url',
-            field=models.CharField(blank=True, help_text="What the provider's own SDK takes as base URL: with /v1 for OpenAI kinds, without for Anthropic and Gemini. Empty for the sandbox.", max_length=500, verbose_name='base URL'),
+            field=models.CharField(blank=True, help_text="What the provider's own SDK takes as base URL: with /v1 for OpenAI kinds, without for Anthropic and Gemini. Empty: the provider's own service, where it has one; always for the sandbox.", max_length=500, verbose_name='base URL'),
         ),
         migrations.AlterField(
             model_name='channel',
