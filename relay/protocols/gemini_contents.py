@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from relay import ir
 from relay.errors import RelayError
 from relay.protocols.fields import Fields, value_of
@@ -58,8 +60,11 @@ def messages_of(fields: Fields) -> list[ir.Message]:
         if role not in ("user", "model", "function"):
             raise invalid(f"{where}.role", '"user" or "model"')
         into = _turn(messages, "assistant" if role == "model" else "user")
+        before = len(into)
         for place, part in enumerate(objects(content.get("parts"), f"{where}.parts")):
             _read_part(part, into, calls, f"{where}.parts[{place}]", model=role == "model")
+        if role == "model":
+            _join_chunks(into, before)
     return [message for message in messages if message.parts]
 
 
@@ -102,13 +107,26 @@ def _read_part(part: dict[str, Any], into: list[ir.Part], calls: _Calls, where: 
         into.append(ir.Text(part["text"]))
 
 
+def _join_chunks(into: list[ir.Part], place: int) -> None:
+    """A client that read a stream sends its chunks back as contents of their own: text that was cut is whole again."""
+    if 0 < place < len(into):
+        last, first = into[place - 1], into[place]
+        texts = isinstance(last, ir.Text) and isinstance(first, ir.Text)
+        thoughts = last == ir.Reasoning(_text(last), "gemini") and first == ir.Reasoning(_text(first), "gemini")
+        if texts or thoughts:
+            into[place - 1 : place + 1] = [msgspec.structs.replace(last, text=_text(last) + _text(first))]
+
+
+def _text(part: ir.Part) -> str:
+    return part.text if isinstance(part, ir.Text | ir.Reasoning) else ""
+
+
 def _join_thoughts(said: ir.Part, into: list[ir.Part]) -> None:
     """Another maker's reasoning was streamed as thoughts, whose last has the seal of all: take them back into one."""
     if not isinstance(said, ir.Reasoning) or said.origin == "gemini":
         return
-    while into and (before := into[-1]) == ir.Reasoning(getattr(before, "text", ""), "gemini"):
-        said.text = getattr(before, "text", "") + said.text
-        into.pop()
+    while into and into[-1] == ir.Reasoning(_text(into[-1]), "gemini"):
+        said.text = _text(into.pop()) + said.text
 
 
 def _blob(blob: dict[str, Any], where: str) -> ir.Image | ir.Audio | ir.File:
