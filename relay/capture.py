@@ -77,7 +77,7 @@ def finish(
     units = units or {}
     cost = charged(ctx, units, estimated=estimated) if units and charge else 0
     granted = ctx.granted
-    record = _record(ctx, writer, status=status, http_status=http_status, error_code=error_code)
+    record = record_of(ctx, writer, status=status, http_status=http_status, error_code=error_code)
     record.units = msgspec.Raw(_encode(units))
     record.cost_nanos = cost
     record.upstream_cost_nanos = upstream_nanos
@@ -101,7 +101,7 @@ def note(ctx: Context, writer: Writer, *, http_status: int) -> None:
     ctx.finished = True
     status = OK if http_status < 400 else REFUSED
     code = "" if status == OK else "refused_by_upstream"
-    writer.record(_record(ctx, writer, status=status, http_status=http_status, error_code=code))
+    writer.record(record_of(ctx, writer, status=status, http_status=http_status, error_code=code))
 
 
 def used_tokens(units: dict[str, int]) -> int:
@@ -109,7 +109,8 @@ def used_tokens(units: dict[str, int]) -> int:
     return sum(n for name, n in units.items() if name != "reasoning" and UNITS[name].per == UNITS["input"].per)
 
 
-def _record(ctx: Context, writer: Writer, *, status: str, http_status: int, error_code: str) -> Record:
+def record_of(ctx: Context, writer: Writer, *, status: str, http_status: int, error_code: str = "") -> Record:
+    """The record of a request, but for what it used and cost."""
     assert ctx.caller is not None
     key = ctx.caller.key
     channel = ctx.channel
@@ -165,7 +166,9 @@ class Refusals:
         if self._over(key.id) or not self._writer.healthy:
             self._writer.tally(api_key_id=key.id, organization_id=key.organization_id, error_code=error.code)
             return
-        self._writer.record(_record(ctx, self._writer, status=status, http_status=error.status, error_code=error.code))
+        self._writer.record(
+            record_of(ctx, self._writer, status=status, http_status=error.status, error_code=error.code)
+        )
 
     def _over(self, key_id: int) -> bool:
         second = int(time.monotonic())

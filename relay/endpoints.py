@@ -45,7 +45,7 @@ def _video(name: str, method: str, path: str, meter: str | None = None) -> Endpo
     path = "/v1/videos" + path
     holds_for = _SUBMITS_FOR if meter is not None else None
     return Endpoint(
-        f"videos.{name}", method, path, "Video", "videos", meter, f"videos.{name}", units, holds_for=holds_for
+        f"videos.{name}", method, path, "Video", "videos", meter, f"videos.{name}_video", units, holds_for=holds_for
     )
 
 

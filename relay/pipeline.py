@@ -266,6 +266,7 @@ def hold_item(ctx: Context, writer: Writer, quoted: Quote) -> HoldItem:
         endpoint=ctx.endpoint.name,
         created_at=ctx.created_at,
         budget_ids=caller.budgets,
+        seconds=ctx.endpoint.holds_for,
     )
 
 
@@ -290,7 +291,7 @@ async def _ask(ctx: Context, runtime: Runtime, quoted: Quote) -> Granted | Refus
 async def _decided(ctx: Context, future: asyncio.Future[Granted | Refused | None]) -> Granted | Refused | None:
     """What the writer says to a hold. Raises ClientGone where it takes long and the client does not wait for it."""
     if not await done_within(future, WATCH_SECONDS):
-        watch = spawn(_disconnected(ctx.receive), name=f"watch {ctx.request_id}")
+        watch = spawn(disconnected(ctx.receive), name=f"watch {ctx.request_id}")
         try:
             await asyncio.wait((future, watch), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -329,7 +330,7 @@ async def _plain(ctx: Context, runtime: Runtime) -> None:
 
 async def _stream(ctx: Context, runtime: Runtime) -> None:
     exchange = StreamExchange(ctx, runtime)
-    watch = spawn(_disconnected(ctx.receive), name=f"watch {ctx.request_id}")
+    watch = spawn(disconnected(ctx.receive), name=f"watch {ctx.request_id}")
     watch.add_done_callback(lambda ended: None if ended.cancelled() else exchange.client_gone())
     try:
         await done_within(exchange.task)
@@ -343,7 +344,7 @@ async def _stream(ctx: Context, runtime: Runtime) -> None:
         await send_reply(ctx, reply)
 
 
-async def _disconnected(receive: Callable[[], Awaitable[dict[str, object]]]) -> None:
+async def disconnected(receive: Callable[[], Awaitable[dict[str, object]]]) -> None:
     """Wait until the client has hung up."""
     while (await receive())["type"] != _DISCONNECT:
         pass

@@ -146,6 +146,9 @@ class Upstreams:
         if not isinstance(body, bytes):
             sent = sent.copy()
             sent.update({"content-type": body.content_type, "content-length": str(body.length)})
+        elif not body:
+            sent = sent.copy()
+            sent.pop("content-type")
         session = self._private if channel.allow_private_addresses else self._public
         timeout = self._timeout(channel.connect_timeout, silence)
         reused = [False]
@@ -163,6 +166,22 @@ class Upstreams:
                     raise failure from error
                 reused[0] = False
         raise UpstreamFailure("connection closed")
+
+    async def fetch(
+        self, channel: ChannelInfo, url: str, *, headers: list[tuple[str, str]], silence: float | None
+    ) -> aiohttp.ClientResponse:
+        """Get what an upstream's answer points to: without its credentials, and only where the channel may go."""
+        if netguard.url_problem(url.partition("?")[0], allow_private=channel.allow_private_addresses) is not None:
+            raise UpstreamFailure("a link that may not be followed")
+        session = self._private if channel.allow_private_addresses else self._public
+        sent = CIMultiDict({"accept-encoding": "identity"})
+        sent.update(headers)
+        _reused.set([False])
+        timeout = self._timeout(channel.connect_timeout, silence)
+        try:
+            return await session.get(yarl.URL(url, encoded=True), headers=sent, timeout=timeout, allow_redirects=False)
+        except Exception as error:
+            raise failure_of(error) from error
 
     async def connect(
         self, channel: ChannelInfo, call: Call, *, headers: list[tuple[str, str]], max_bytes: int

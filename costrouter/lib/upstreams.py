@@ -78,6 +78,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind("cohere", "Cohere", "https://api.cohere.com", (), ("chat",)),
         Kind("jina", "Jina", "https://api.jina.ai/v1", ()),
+        Kind("minimax", "MiniMax", "https://api.minimax.io/v1", ("chat",)),
         Kind("sandbox", "Sandbox (built in)", credentials="none"),
     )
 }

@@ -14,6 +14,7 @@ from relay.providers import (
     cohere,
     gemini,
     jina,
+    minimax,
     openai,
     openai_compatible,
     sandbox,
@@ -25,7 +26,7 @@ PROVIDERS: dict[str, Provider] = {
     module.PROVIDER.name: module.PROVIDER
     for module in (
         *(openai_compatible, openai, azure_openai, anthropic, gemini),
-        *(vertex, bedrock, cohere, jina, sandbox),
+        *(vertex, bedrock, cohere, jina, minimax, sandbox),
     )
 }
 

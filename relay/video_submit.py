@@ -1,0 +1,299 @@
+"""Asking for a video: priced, held, sent to a channel, stored once that has accepted it. It is charged when made."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import cast
+
+import msgspec
+from django.conf import settings
+from django.utils import timezone
+
+from channels_app.snapshot import ChannelInfo
+from relay import attempts, capture, pipeline, video_tasks
+from relay.attempts import ClientFault, try_channels
+from relay.context import Context
+from relay.conversations import in_thread
+from relay.convert import Way
+from relay.error_shapes import error_body
+from relay.errors import RelayError
+from relay.models import VideoTask
+from relay.multipart import Form, Upload, is_form, read_form
+from relay.protocols.base import Request, Target
+from relay.protocols.data_urls import data_url
+from relay.protocols.videos import USUAL_PIXELS, State, VideoApi, parse, parse_remix, pixels
+from relay.reply import Reply, send_reply
+from relay.runtime import Runtime
+from relay.snapshot import utc_now
+from relay.tasks import done_within, spawn
+from relay.upstream import UpstreamFailure, close, read_body
+from relay.video_apis import api_of
+from relay.video_asks import MAX_BYTES
+
+# Accepting a video takes an upstream seconds; three channels of this fit into what the hold stands for meanwhile.
+ACCEPT_SECONDS = 300.0
+_SLICE = 256 * 1024
+
+
+@dataclass(slots=True)
+class VideoWay:
+    """How a channel is asked for a video: a way of `relay.convert`, whose body may be a form."""
+
+    dialect: VideoApi
+    request: Request
+    form: Form | None
+    converts: bool
+
+    def body(self, target: Target) -> bytes | Upload:
+        """The body for an upstream. Raises RelayError for what it cannot express."""
+        said = self.dialect.body(self.request, target)
+        return self.form.upload(said) if self.form is not None and not self.converts else said
+
+
+async def create(ctx: Context, runtime: Runtime, _: str) -> None:
+    """`POST /v1/videos`."""
+    pipeline.require_writer(runtime)
+    body = await pipeline.read_body(ctx)
+    form = None
+    content_type = ctx.headers.get(b"content-type", b"")
+    if is_form(content_type):
+        form = await read_form(_slices(body), content_type, limit=settings.MAX_BODY_BYTES)
+        body = form.description()
+    try:
+        ctx.request = parse(body)
+        if ctx.request.options.file and form is None:
+            raise RelayError("invalid_request", "A file can only be sent in a form.", param="input_reference")
+        await _submit(ctx, runtime, form, None)
+    finally:
+        if form is not None:
+            form.close()
+
+
+async def remix(ctx: Context, runtime: Runtime, source: VideoTask, channel: ChannelInfo) -> None:
+    """`POST /v1/videos/{id}/remix`, of a video that is completed, at the channel that has it."""
+    body = await pipeline.read_body(ctx)
+    content_type = ctx.headers.get(b"content-type", b"")
+    if is_form(content_type):
+        form = await read_form(_slices(body), content_type, limit=settings.MAX_BODY_BYTES)
+        body = form.description()
+        form.close()
+    ctx.request = parse_remix(body, model=source.model, upstream_id=source.upstream_id)
+    ctx.request.options.seconds, ctx.request.options.size = source.seconds, source.size or None
+    await _submit(ctx, runtime, None, source)
+
+
+async def _slices(body: bytes) -> AsyncIterator[bytes]:
+    """A body in parts, with room for others in between."""
+    for start in range(0, len(body), _SLICE):
+        yield body[start : start + _SLICE]
+        await asyncio.sleep(0)
+
+
+async def _submit(ctx: Context, runtime: Runtime, form: Form | None, source: VideoTask | None) -> None:
+    request = ctx.request
+    assert request is not None
+    ctx.model = request.model
+    await pipeline.admit(ctx, runtime)
+    try:
+        _price(ctx, runtime)
+        await _find_ways(ctx, form, source)
+        await pipeline.hold(ctx, runtime)
+    except BaseException:
+        ctx.admission.release(0)
+        raise
+    exchange = Submission(ctx, runtime, source)
+    await done_within(exchange.task)
+    await send_reply(ctx, exchange.task.result())
+
+
+def _price(ctx: Context, runtime: Runtime) -> None:
+    """What it costs. A larger picture has a price of its own, whose tier is its size. Raises RelayError."""
+    pipeline.price(ctx, runtime)
+    request, route = ctx.request, ctx.route
+    assert request is not None and route is not None and ctx.rates is not None
+    size = request.options.size
+    if size is not None and (pixels(size) or 0) > USUAL_PIXELS:
+        price = runtime.snapshot.price(ctx.model, size, utc_now())
+        if price is None:
+            raise RelayError(
+                "unpriced_feature", f"size {size} has no price of its own here for {ctx.model}.", param="size"
+            )
+        ctx.price, ctx.rates = price, runtime.snapshot.rates(price, route.group.rate)
+
+
+async def _find_ways(ctx: Context, form: Form | None, source: VideoTask | None) -> None:
+    """How each channel is asked, and for how many seconds at most. Raises RelayError where none can be."""
+    request, route, rates = ctx.request, ctx.route, ctx.rates
+    assert request is not None and route is not None and rates is not None
+    wanted = request.options
+    channels = [c for c in route.channels if source is None or c.id == source.channel_id]
+    if source is not None and not channels:
+        raise RelayError("no_channel", "The channel that has this video is not available now.")
+    apis = {channel.id: api for channel in channels if (api := api_of(channel.provider)) is not None}
+    if wanted.file and form is not None and any(api.name != request.dialect for api in apis.values()):
+        wanted.image_url = await in_thread(lambda: _picture(form))
+    problem: RelayError | None = None
+    ways: dict[int, VideoWay] = {}
+    for channel in channels:
+        api = apis.get(channel.id)
+        if api is None:
+            continue
+        asked = replace(
+            request, pieces=video_tasks.units_of(rates.explicit, seconds=wanted.seconds or api.default_seconds)
+        )
+        way = VideoWay(api, asked, form, converts=api.name != request.dialect)
+        try:
+            way.body(Target(model=request.model))
+        except RelayError as error:
+            problem = problem or error
+        else:
+            ways[channel.id] = way
+    if not ways:
+        raise problem or RelayError(
+            "unsupported_endpoint", f"No channel of {ctx.model} serves this endpoint.", param="model"
+        )
+    request.pieces = max((way.request.pieces for way in ways.values()), key=rates.cost_nanos)
+    ctx.ways = cast(dict[int, Way], ways)
+    ctx.route = replace(route, channels=tuple(channel for channel in channels if channel.id in ways))
+
+
+def _picture(form: Form) -> str:
+    """The picture of a form as a `data:` URL. Blocks."""
+    [part] = form.files("input_reference")
+    assert part.data is not None
+    part.data.seek(0)
+    return data_url(part.content_type, base64.b64encode(part.data.read()).decode())
+
+
+class Submission:
+    """One request for a video, in a task of its own: it is finished even if the client goes away."""
+
+    def __init__(self, ctx: Context, runtime: Runtime, source: VideoTask | None) -> None:
+        self.ctx = ctx
+        self.runtime = runtime
+        self.source = source
+        self._trying = True
+        self.task = spawn(self._run(), name=f"video {ctx.request_id}")
+        runtime.exchanges.add(self)
+        self.task.add_done_callback(self._over)
+
+    def cut(self) -> None:
+        """End it now, unless a channel has accepted it. It costs nothing."""
+        if self._trying:
+            self._trying = False
+            self.task.cancel()
+
+    def _over(self, _: object) -> None:
+        self.runtime.exchanges.discard(self)
+        capture.ensure(self.ctx, self.runtime.writer)
+
+    async def _run(self) -> Reply:
+        ctx, writer = self.ctx, self.runtime.writer
+        try:
+            state = await try_channels(ctx, self._attempt)
+        except ClientFault as fault:
+            capture.finish(
+                ctx, writer, status=capture.REFUSED, http_status=fault.status, error_code="refused_by_upstream"
+            )
+            return Reply(fault.status, fault.headers, fault.body)
+        except RelayError as error:
+            capture.finish(ctx, writer, status=capture.UPSTREAM_ERROR, http_status=error.status, error_code=error.code)
+            raise
+        except asyncio.CancelledError:
+            capture.finish(ctx, writer, status=capture.CANCELLED, http_status=503, error_code="shutting_down")
+            raise RelayError("shutting_down", "The relay is shutting down; try again.") from None
+        finally:
+            self._trying = False
+        task = self._row(state)
+        await in_thread(lambda: video_tasks.store(task))
+        # From here on its hold is the task's.
+        ctx.finished = True
+        ctx.admission.release(0)
+        return Reply(200, [(b"content-type", b"application/json")], msgspec.json.encode(view(task)))
+
+    async def _attempt(self, channel: ChannelInfo) -> State:
+        ctx, api = self.ctx, self._way(channel).dialect
+        response, whole = None, False
+        try:
+            async with asyncio.timeout(min(channel.answer_timeout, ACCEPT_SECONDS)):
+                response = await attempts.send(ctx, self.runtime.upstreams, channel, silence=channel.answer_timeout)
+                body = await read_body(response, MAX_BYTES)
+            whole = True
+        except TimeoutError as error:
+            raise attempts.as_failure(error) from error
+        finally:
+            if response is not None:
+                close(response, whole=whole)
+        problem = api.problem(body)
+        if problem is not None:
+            secret = channel.credentials
+            if problem.is_clients and not (secret and secret in problem.message):
+                said = error_body(RelayError("refused_by_upstream", problem.message), ctx.endpoint.protocol)
+                raise ClientFault(problem.status, said, [(b"content-type", b"application/json")])
+            raise UpstreamFailure(f"error {problem.code}", status=problem.status)
+        state = api.read(body)
+        if state is None:
+            raise UpstreamFailure("not a video")
+        return state
+
+    def _way(self, channel: ChannelInfo) -> VideoWay:
+        return cast(VideoWay, self.ctx.ways[channel.id])
+
+    def _row(self, state: State) -> VideoTask:
+        """The task of a video that was accepted. Even one that is made at once is seen to end only when it is asked."""
+        ctx, source = self.ctx, self.source
+        assert ctx.caller is not None and ctx.request is not None and ctx.channel is not None
+        assert ctx.rates is not None and ctx.price is not None
+        way, key, now = self._way(ctx.channel), ctx.caller.key, timezone.now()
+        wanted = ctx.request.options
+        record = capture.record_of(ctx, self.runtime.writer, status=capture.OK, http_status=200)
+        record.held_nanos = ctx.granted or 0
+        record.price_id, record.rate = ctx.rates.price_id, str(ctx.rates.rate)
+        return VideoTask(
+            id=video_tasks.new_id(),
+            request_id=ctx.request_id,
+            organization_id=key.organization_id,
+            user_id=key.user_id,
+            api_key_id=key.id,
+            channel_id=ctx.channel.id,
+            upstream_id=state.upstream_id,
+            model=ctx.model,
+            group=key.group,
+            status="queued" if state.status == "queued" else "in_progress",
+            progress=min(state.progress, 99),
+            prompt=wanted.prompt.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}"),
+            seconds=state.seconds or wanted.seconds or way.dialect.default_seconds,
+            size=state.size or wanted.size or "",
+            remixed_from=source.pk if source is not None else "",
+            price_id=ctx.rates.price_id,
+            rate=ctx.rates.rate,
+            cost_multiplier=ctx.channel.cost_multiplier,
+            budget_ids=[*ctx.caller.budgets],
+            record=msgspec.json.encode(record).decode(),
+            created_at=now,
+            deadline=now + video_tasks.DEADLINE,
+            poll_at=now + video_tasks.POLL_FIRST,
+        )
+
+
+def view(task: VideoTask) -> dict[str, object]:
+    """A video as its client sees it."""
+    failed = task.status == VideoTask.Status.FAILED
+    return {
+        "id": task.pk,
+        "object": "video",
+        "created_at": int(task.created_at.timestamp()),
+        "status": task.status,
+        "model": task.model,
+        "progress": task.progress,
+        "prompt": task.prompt,
+        "seconds": str(task.seconds),
+        "size": task.size,
+        "completed_at": int(task.completed_at.timestamp()) if task.completed_at and not failed else None,
+        "expires_at": int(task.expires_at.timestamp()) if task.expires_at else None,
+        "remixed_from_video_id": task.remixed_from or None,
+        "error": {"code": task.error_code, "message": task.error_message} if failed else None,
+    }
