@@ -14,6 +14,7 @@ from relay import ir
 from relay.errors import RelayError
 from relay.protocols.base import Target
 from relay.protocols.gemini import parse
+from relay.protocols.gemini_answer import StreamReader, read_answer
 from relay.protocols.gemini_from_ir import from_ir
 from relay.protocols.gemini_ir import answer_from_ir, answer_to_ir
 from relay.protocols.gemini_ir_stream import Decoder, Encoder
@@ -750,3 +751,25 @@ def missing_ends(events):
             del opened[event.choice]
     ends = [ir.PartEnd(index, choice) for choice, index in opened.items()]
     return ends + [ir.Stop("stop", choice=choice) for choice in range(most + 1) if choice not in ended]
+
+
+@pytest.mark.parametrize("depth", [100, 300, *range(880, 1_100, 5), 5_000])
+def test_no_depth_breaks_the_conversion(depth):
+    nested = b'{"a":' * depth + b"1" + b"}" * depth
+    part = b'{"functionCall":{"name":"f","args":' + nested + b"}}"
+    body = b'{"candidates":[{"content":{"parts":[' + part + b"]}}]}"
+    call = ir.ToolCall("1", "f", nested.decode())
+    answer = ir.Answer("a", "m", 0, [ir.Choice([call], "tool_calls")])
+    assert depth > 200 or answer_to_ir(body) is not None
+    read_answer(body, client())
+    StreamReader(client(), str).read(b"data: " + body + b"\n\n")
+    decoded(b"data: " + body + b"\n\n")
+    answer_to_ir(body)
+    reason = json.loads(answer_from_ir(answer, client(), SEED, "0"))["candidates"][0]["finishReason"]
+    assert reason == ("STOP" if depth < 200 else "MALFORMED_FUNCTION_CALL")
+    streamed(events_of(answer), {})
+    if depth > 200:
+        assert refusal(written, ir.Request("g", [ir.Message("assistant", [call])]))[0] == "invalid_request"
+    if depth > 1_000:
+        with pytest.raises(RelayError):
+            to_ir(parse(b'{"contents":[{"parts":[' + part + b"]}]}", "g:generateContent"))

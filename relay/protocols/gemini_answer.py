@@ -8,6 +8,7 @@ whole.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -69,20 +70,16 @@ def read_answer(body: bytes, request: Request) -> Answer | None:
 
 
 def said(candidate: dict[str, Any], into: list[str]) -> None:
-    """What a candidate says, for counting."""
+    """What a candidate says, for counting. What is nested too deeply is no speech."""
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, dict) else None
     for part in parts if isinstance(parts, list) else ():
-        if not isinstance(part, dict):
-            continue
-        for name, value in part.items():
-            if name == "functionCall" and isinstance(value, dict):
-                into += [str(value.get("name") or ""), json_text(value.get("args") or {})]
-            elif name not in ("inlineData", "fileData", "thoughtSignature"):
-                try:
+        with suppress(RecursionError):
+            for name, value in part.items() if isinstance(part, dict) else ():
+                if name == "functionCall" and isinstance(value, dict):
+                    into += [str(value.get("name") or ""), json_text(value.get("args") or {})]
+                elif name not in ("inlineData", "fileData", "thoughtSignature"):
                     strings(value, into)
-                except RecursionError:
-                    pass
 
 
 def index_of(candidate: dict[str, Any]) -> int:

@@ -25,7 +25,10 @@ def answer_to_ir(body: bytes) -> ir.Answer | None:
     chunk = read_chunk(body)
     if chunk is None or chunk.error is not None or not (chunk.objects() or chunk.blocked()):
         return None
-    choices = [_choice(candidate, chunk) for candidate in sorted(chunk.objects(), key=index_of)]
+    try:
+        choices = [_choice(candidate, chunk) for candidate in sorted(chunk.objects(), key=index_of)]
+    except RecursionError:
+        return None
     return ir.Answer(
         id=chunk.responseId if isinstance(chunk.responseId, str) else "",
         model=chunk.modelVersion if isinstance(chunk.modelVersion, str) else "",

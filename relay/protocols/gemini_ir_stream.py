@@ -95,8 +95,11 @@ class Decoder:
             return []
         events = [] if self.started else [self._start(chunk)]
         self._ending.see(chunk)
-        for candidate in chunk.objects():
-            events += self._candidate(candidate)
+        try:
+            for candidate in chunk.objects():
+                events += self._candidate(candidate)
+        except RecursionError:
+            self.failed = True
         if chunk.blocked() and not self._choices:
             self._choices[0] = _Saying(0)
             events.append(ir.Stop("content_filter"))

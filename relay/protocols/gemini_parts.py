@@ -19,6 +19,8 @@ from relay.protocols.gemini_fields import json_text
 
 # Google's own word for a call that Gemini did not make ("Thought signatures" in the Gemini API's guide).
 NO_SIGNATURE = "skip_thought_signature_validator"
+# Arguments that nest deeper than this are no tool's.
+MAX_DEPTH = 200
 _URLSAFE = str.maketrans("+/", "-_")
 Spoken = ir.Text | ir.Reasoning | ir.ToolCall
 
@@ -80,7 +82,22 @@ def arguments_of(call: ir.ToolCall) -> dict[str, Any] | None:
         args = msgspec.json.decode(call.arguments.encode("utf-8", "surrogatepass") or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return args if isinstance(args, dict) else None
+    return args if isinstance(args, dict) and is_shallow(args) else None
+
+
+def is_shallow(value: Any) -> bool:
+    """Whether a value nests so little that it can be written inside others."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def call_part(call: ir.ToolCall, args: dict[str, Any]) -> dict[str, Any]:
