@@ -23,6 +23,7 @@ SCHEDULE: tuple[tuple[str, Any, int], ...] = (
     ("billing.tasks.settle", 1, 1),
     ("billing.tasks.sweep", 10, 10),
     ("billing.tasks.reconcile_nightly", crontab(hour="3", minute="10"), _DAY),
+    ("relay.jobs.poll_videos", 10, 10),
     ("relay.jobs.forget_turns", crontab(minute="25"), 3600),
     ("billing.tasks.prune", crontab(hour="3", minute="40"), _DAY),
 )
