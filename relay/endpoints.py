@@ -28,7 +28,9 @@ class Endpoint:
 
 
 _TOKENS = ("input", "output")
-_FORWARD = "pipeline.forward"
+_FORWARD, _UPLOAD = "pipeline.forward", "uploads.forward"
+_IMAGES, _PICTURES = "images or tokens", ("images", "image_out", "output")
+_SECONDS, _HEARD = "seconds or tokens", ("seconds", "audio_in", "input")
 # What a video holds until the upstream has accepted it: longer than trying every channel may take.
 _SUBMITS_FOR = 20 * 60
 
@@ -91,6 +93,18 @@ ENDPOINTS = (
     ),
     Endpoint(
         "moderations", "POST", "/v1/moderations", "Embeddings", "moderations", "calls", _FORWARD, ("calls", "input")
+    ),
+    Endpoint("images.generations", "POST", "/v1/images/generations", "Images", "images", _IMAGES, _FORWARD, _PICTURES),
+    Endpoint("images.edits", "POST", "/v1/images/edits", "Images", "image_edits", _IMAGES, _UPLOAD, _PICTURES),
+    Endpoint(
+        "images.variations", "POST", "/v1/images/variations", "Images", "image_variations", _IMAGES, _UPLOAD, _PICTURES
+    ),
+    Endpoint("audio.speech", "POST", "/v1/audio/speech", "Audio", "speech", "characters", _FORWARD, ("characters",)),
+    Endpoint(
+        "audio.transcriptions", "POST", "/v1/audio/transcriptions", "Audio", "transcriptions", _SECONDS, _UPLOAD, _HEARD
+    ),
+    Endpoint(
+        "audio.translations", "POST", "/v1/audio/translations", "Audio", "translations", _SECONDS, _UPLOAD, _HEARD
     ),
     Endpoint(
         "realtime",

@@ -45,7 +45,7 @@ def test_an_input_of_another_kind_is_refused(value):
 
 def test_an_answer_is_one_call_and_goes_on_as_it_is():
     answer = MODERATIONS.read_answer(ANSWER, read())
-    assert (answer.units, answer.render({"calls": 1}, "0")) == ({"calls": 1}, ANSWER)
+    assert (answer.units, answer.render({"calls": 1}, "0")) == ({"input": 2, "calls": 1}, ANSWER)
 
 
 def test_tokens_count_where_they_are_told():

@@ -1,7 +1,8 @@
 """OpenAI moderations: is a text or an image harmful?
 
 Source of the format: `ModerationCreateParams` and `ModerationCreateResponse` of the openai 3.54 package. OpenAI charges
-nothing; it is a call here, whose price may be 0. An upstream that counts tokens (Mistral) is charged by them as well.
+nothing; it is a call here, whose price may be 0. Some count tokens (Mistral): a price names one or the other; tokens
+that an answer does not tell are taken from the request.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from relay.protocols.usage import openai_units
 __all__ = ["parse", "read_answer", "upstream_body"]
 
 DEFAULT_MODEL = "omni-moderation-latest"
+_BYTES_A_TOKEN = 4
 _KNOWN = frozenset({"model", "input", "service_tier"})
 
 
@@ -56,10 +58,11 @@ def _read_item(request: Request, item: Any) -> None:
         )
 
 
-def read_answer(body: bytes, _: Request | None = None) -> Answer | None:
+def read_answer(body: bytes, request: Request) -> Answer | None:
     """A moderation; None where the body is no such thing. It goes to the client as it is."""
     fields = answer_fields(body)
     if fields is None or not is_list(fields, "results"):
         return None
-    units = {**(openai_units(value_or_none(fields, "usage")) or {}), "calls": 1}
+    told = openai_units(value_or_none(fields, "usage")) or {"input": -(-request.text_bytes // _BYTES_A_TOKEN)}
+    units = {**told, "calls": 1}
     return Answer(units, [], lambda units, cost: body)

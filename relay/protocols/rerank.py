@@ -64,7 +64,9 @@ def parse(body: bytes, path: str = "") -> Request:
     """Read a request's body. Raises RelayError."""
     with no_deep_nesting():
         fields = read_object(body)
-        request = Request("rerank", fields, model_of(fields), output=False, features=tier_of(fields))
+        request = Request(
+            "rerank", fields, model_of(fields), output=False, features=tier_of(fields), pieces={"calls": 1}
+        )
         for name in ("top_n", "top_k", "max_chunks_per_doc", "max_tokens_per_doc"):
             integer(fields, name, 1, MAX_NUMBER)
         documents = list_of(fields, "documents")

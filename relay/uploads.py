@@ -1,0 +1,125 @@
+"""Endpoints whose body is a form with files: edits and variations of images, transcriptions and translations.
+
+The form is read as it streams in, measured where it has a recording, and streamed to each channel that is asked.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import cast
+
+from django.conf import settings
+
+from relay import pipeline
+from relay.audio_length import seconds_of
+from relay.context import Context
+from relay.convert import Way
+from relay.errors import RelayError
+from relay.multipart import Form, Upload, is_form, read_form
+from relay.pipeline import ClientGone
+from relay.plain import PlainExchange
+from relay.protocols import DIALECTS
+from relay.protocols.base import Answer, CostOf, Dialect, Reader, Request, Target
+from relay.runtime import Runtime
+from relay.stream import StreamExchange
+
+# Dialects whose `file` is charged by its length.
+_RECORDINGS = frozenset({"transcriptions", "translations"})
+# Dialects that are also spoken in JSON.
+_JSON_TOO = frozenset({"image_edits"})
+_PIECE = 256 * 1024
+
+
+@dataclass(slots=True)
+class Uploading:
+    """How a channel is sent a form: a way of `relay.convert`."""
+
+    dialect: Dialect
+    request: Request
+    form: Form
+    converts: bool = False
+
+    def body(self, target: Target) -> Upload:
+        """The form for an upstream, with what must change changed."""
+        return self.form.upload(self.dialect.body(self.request, target))
+
+    def read_answer(self, body: bytes) -> Answer | None:
+        """An upstream's whole answer."""
+        return self.dialect.read_answer(body, self.request)
+
+    def reader(self, cost_of: CostOf) -> Reader:
+        """A reader of an upstream's streamed answer."""
+        assert self.dialect.reader is not None
+        return self.dialect.reader(self.request, cost_of)
+
+
+async def forward(ctx: Context, runtime: Runtime, path: str) -> None:
+    """Every endpoint whose body is a form."""
+    content_type, name = ctx.headers.get(b"content-type", b""), ctx.endpoint.protocol
+    if name in _JSON_TOO and not is_form(content_type):
+        await pipeline.forward(ctx, runtime, path)
+        return
+    pipeline.require_writer(runtime)
+    form = await read_form(_pieces(ctx), content_type, limit=settings.MAX_BODY_BYTES)
+    try:
+        if name in _RECORDINGS:
+            for part in form.files("file"):
+                assert part.data is not None
+                part.facts["seconds"] = await seconds_of(part.data, part.size)
+        ctx.request = request = DIALECTS[name].parse(form.description(), path)
+        ctx.model, ctx.streamed = request.model, request.stream
+        await _serve(ctx, runtime, form)
+    finally:
+        _close_after(ctx, runtime, form)
+
+
+async def _serve(ctx: Context, runtime: Runtime, form: Form) -> None:
+    request = ctx.request
+    assert request is not None
+    await pipeline.admit(ctx, runtime)
+    try:
+        pipeline.price(ctx, runtime)
+        pipeline.find_ways(ctx)
+        way = Uploading(DIALECTS[request.dialect], request, form)
+        ctx.ways = cast(dict[int, Way], dict.fromkeys(ctx.ways, way))
+        await pipeline.hold(ctx, runtime)
+    except BaseException:
+        ctx.admission.release(0)
+        raise
+    await (pipeline._stream if ctx.streamed else pipeline._plain)(ctx, runtime)
+
+
+def _close_after(ctx: Context, runtime: Runtime, form: Form) -> None:
+    """Delete the files once nothing sends them any more: an exchange may outlive its client."""
+    for exchange in runtime.exchanges:
+        if isinstance(exchange, PlainExchange | StreamExchange) and exchange.ctx is ctx:
+            exchange.task.add_done_callback(lambda _: form.close())
+            return
+    form.close()
+
+
+async def _pieces(ctx: Context) -> AsyncIterator[bytes]:
+    """The request's body as it comes in, decompressed. Raises ClientGone, or RelayError where it is not gzip."""
+    encoding = ctx.headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding not in (b"identity", b"", b"gzip", b"x-gzip"):
+        raise RelayError("unsupported_encoding", "Content-Encoding must be gzip or identity.")
+    inflater = zlib.decompressobj(wbits=31) if encoding.endswith(b"gzip") else None
+    more = True
+    while more:
+        message = await ctx.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        if inflater is None:
+            yield piece
+            continue
+        try:
+            while piece:
+                yield inflater.decompress(piece, _PIECE)
+                piece = inflater.unconsumed_tail
+        except zlib.error as error:
+            raise RelayError("invalid_request", "The body is not valid gzip.") from error
+    if inflater is not None and (not inflater.eof or inflater.unused_data):
+        raise RelayError("invalid_request", "The body is not valid gzip.")
