@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.protocols import anthropic_count
@@ -16,6 +16,8 @@ from relay.protocols.anthropic_errors import error_body, read_error, stream_erro
 from relay.protocols.sse import Splitter, data_of
 from relay.protocols.usage import anthropic_units, anthropic_usage
 
+# How long an example takes depends on what else the machine does.
+unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 SEARCH = {"type": "web_search_20260318", "name": "web_search"}
 
 
@@ -105,6 +107,7 @@ def test_what_counts_nothing_is_no_usage(usage):
 COUNTED = st.sampled_from(["input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "searches"])
 
 
+@unhurried
 @given(st.dictionaries(COUNTED, st.integers(1, 10**8)), st.integers(1, 10**8), st.integers(0, 10**8))
 def test_units_written_as_usage_are_read_as_the_same_units(units, read, thought):
     units = {**units, "input": read}
@@ -318,6 +321,7 @@ def split(data, cuts):
     return events
 
 
+@unhurried
 @given(st.lists(st.sampled_from(STREAM), max_size=6), st.sampled_from([b"\n", b"\r\n"]), st.data())
 def test_any_split_of_a_stream_reads_the_same(events, newline, data):
     whole = b"".join(events).replace(b"\n", newline)
@@ -337,6 +341,7 @@ NAMES = st.sampled_from(["type", "index", "message", "content_block", "delta", "
 KINDS = st.sampled_from(["message_start", "content_block_start", "content_block_delta", "message_delta"])
 
 
+@unhurried
 @given(st.lists(st.binary(max_size=60) | st.dictionaries(NAMES, JSON | KINDS, max_size=5).map(json.dumps)))
 def test_no_stream_makes_the_reader_fail(events):
     stream = reader()

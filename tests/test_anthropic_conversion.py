@@ -9,7 +9,7 @@ import anthropic
 import httpx2
 import msgspec
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -22,6 +22,8 @@ from relay.protocols.base import Target
 from relay.protocols.sse import Splitter
 from tests.conversations import EFFORTS, EVERYTHING, Can, answer_of, answers, events_of, requests
 
+# How long an example takes depends on what else the machine does.
+unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 SEED = "0123456789abcdef" * 2
 MESSAGES = Can(
     details=frozenset(),
@@ -84,6 +86,7 @@ def expressed(request):
     return ir.normal(replace(request, messages=messages, tool_choice=choice, parallel=parallel, max_tokens=cap))
 
 
+@unhurried
 @given(requests(MESSAGES))
 def test_a_request_comes_back_as_it_went(request):
     budget = request.thinking.budget if request.thinking else None
@@ -107,6 +110,7 @@ def refusal_of(step):
     return None
 
 
+@unhurried
 @given(requests())
 def test_any_request_is_written_or_refused_by_name(request):
     refused = refusal_of(lambda: there_and_back(CONVERSATION.from_ir(request, Target("m"))))
@@ -443,6 +447,7 @@ BLOCKS = st.dictionaries(
 )
 
 
+@unhurried
 @given(
     st.dictionaries(FIELDS, JSON, max_size=4),
     st.sampled_from(["user", "assistant", "system"]) | JSON,
@@ -479,6 +484,7 @@ def of_the_dialect(answer):
     return replace(answer, id=f"msg_{SEED}", created=0)
 
 
+@unhurried
 @given(answers(MESSAGES))
 def test_an_answer_comes_back_as_it_went(answer):
     assert CONVERSATION.answer_to_ir(answered(answer)) == of_the_dialect(answer)
@@ -570,6 +576,7 @@ def test_blocks_of_tools_that_the_upstream_ran_are_left_out():
 FOREIGN = dataclasses.replace(MESSAGES, made=EVERYTHING.made - {"anthropic"}, reasoning_ids=True)
 
 
+@unhurried
 @given(answers(FOREIGN))
 def test_what_its_maker_alone_can_read_comes_back_through_a_client(answer):
     content = json.loads(answered(answer))["content"]
@@ -602,6 +609,7 @@ def test_what_is_no_answer(body):
     assert CONVERSATION.answer_to_ir(body) is None
 
 
+@unhurried
 @given(st.dictionaries(st.sampled_from(["content", "id", "usage", "stop_reason"]), JSON | st.lists(BLOCKS)))
 def test_no_body_makes_the_conversion_fail(body):
     answer = CONVERSATION.answer_to_ir(json.dumps(body).encode())
@@ -627,6 +635,7 @@ def decoded(wire, cuts=()):
     return events, decoder
 
 
+@unhurried
 @given(answers(MESSAGES), st.integers(1, 5))
 def test_a_stream_comes_back_as_it_went(answer, size):
     events, decoder = decoded(streamed(events_of(answer, size), answer.units))
@@ -634,6 +643,7 @@ def test_a_stream_comes_back_as_it_went(answer, size):
     assert (decoder.started, decoder.finished, decoder.done, decoder.failed) == (True, True, True, False)
 
 
+@unhurried
 @given(answers(MESSAGES), st.data())
 def test_any_split_of_a_stream_means_the_same(answer, data):
     wire = streamed(events_of(answer), answer.units)
@@ -700,6 +710,7 @@ def test_the_official_sdk_reads_a_stream_as_the_answer_that_is_not_streamed():
     assert usage.output_tokens_details.thinking_tokens == 2
 
 
+@unhurried
 @given(answers(FOREIGN))
 def test_the_official_sdk_reads_any_stream(answer):
     message = sdk_message(streamed(events_of(answer, 2), answer.units))
@@ -790,6 +801,7 @@ FRAGMENTS = st.dictionaries(
 ANY_EVENT = st.sampled_from(RECORDED) | FRAGMENTS.map(lambda value: b"data: " + json.dumps(value).encode() + b"\n\n")
 
 
+@unhurried
 @given(st.lists(ANY_EVENT))
 def test_any_stream_means_parts_one_after_the_other(wire):
     decoder = CONVERSATION.decoder()

@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.errors import RelayError
@@ -14,6 +14,8 @@ from relay.protocols import anthropic
 from relay.protocols.anthropic import parse, parse_count, upstream_body
 from relay.protocols.base import Feature, Media, Target
 
+# How long an example takes depends on what else the machine does.
+unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 HELLO = [{"role": "user", "content": "hello"}]
 
 
@@ -306,6 +308,7 @@ BLOCKS = st.fixed_dictionaries(
 )
 
 
+@unhurried
 @given(st.dictionaries(KNOWN | st.text(max_size=12), JSON, max_size=6), JSON | st.lists(BLOCKS))
 def test_any_json_is_taken_whole_or_refused_with_a_400(fields, content):
     fields = {"max_tokens": 5, **fields, "model": "m", "messages": [{"role": "user", "content": content}]}
@@ -318,6 +321,7 @@ def test_any_json_is_taken_whole_or_refused_with_a_400(fields, content):
     assert sent == msgspec.json.decode(json.dumps({**fields, "model": "u"}))
 
 
+@unhurried
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_with_a_400(body):
     assert status_of(body) == status_of(body, parse_count) == 400
