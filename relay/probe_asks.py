@@ -51,7 +51,7 @@ def _dialect(provider: Provider, spoken: tuple[str, ...], model: str) -> str:
     name = model.lower()
     if "rerank" in name and "rerank" in provider.paths:
         return "rerank"
-    embeds = next((path for path in ("embeddings", "gemini_embed") if path in provider.paths), None)
+    embeds = next((path for path in ("embeddings", "cohere_embed", "gemini_embed") if path in provider.paths), None)
     if embeds and ("embed" in name or not spoken):
         return embeds
     if not spoken:
@@ -122,14 +122,30 @@ def _embeddings(provider: Provider, call: Call) -> dict[str, Any]:
     return {"model": call.model, "input": ["ready"]}
 
 
-def _gemini_embed(provider: Provider, call: Call) -> dict[str, Any]:
-    return {"content": {"parts": [{"text": "ready"}]}}
-
-
 def _said_embeddings(answer: Any) -> str:
-    """OpenAI's shape or Gemini's."""
-    vector = answer["data"][0]["embedding"] if "data" in answer else answer["embedding"]["values"]
-    return f"(a vector of {len(vector)} numbers)"
+    return _vector(answer["data"][0]["embedding"])
+
+
+def _cohere_embed(provider: Provider, call: Call) -> dict[str, Any]:
+    wanted = {"input_type": "search_document", "embedding_types": ["float"]}
+    return {"model": call.model, "texts": ["ready"], **wanted}
+
+
+def _said_cohere_embed(answer: Any) -> str:
+    return _vector(answer["embeddings"]["float"][0])
+
+
+def _gemini_embed(provider: Provider, call: Call) -> dict[str, Any]:
+    name = call.model if "/" in call.model else f"models/{call.model}"
+    return {"requests": [{"model": name, "content": {"parts": [{"text": "ready"}]}}]}
+
+
+def _said_gemini_embed(answer: Any) -> str:
+    return _vector(answer["embeddings"][0]["values"])
+
+
+def _vector(numbers: Any) -> str:
+    return f"(a vector of {len(numbers)} numbers)"
 
 
 _Row = tuple[str, Callable[[Provider, Call], dict[str, Any]], Callable[[Any], str]]
@@ -142,5 +158,6 @@ _KINDS: dict[str, _Row] = {
     "bedrock": ("a Converse answer", _bedrock, _said_bedrock),
     "rerank": ("a ranking", _rerank, _said_rerank),
     "embeddings": ("an embedding", _embeddings, _said_embeddings),
-    "gemini_embed": ("an embedding", _gemini_embed, _said_embeddings),
+    "cohere_embed": ("an embedding", _cohere_embed, _said_cohere_embed),
+    "gemini_embed": ("an embedding", _gemini_embed, _said_gemini_embed),
 }

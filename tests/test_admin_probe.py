@@ -144,10 +144,10 @@ VERTEX = "/v1/projects/my-project/locations/global/publishers"
         (
             {"provider": "gemini"},
             "gemini-embedding-1",
-            "/v1beta/models/gemini-embedding-1:embedContent",
+            "/v1beta/models/gemini-embedding-1:batchEmbedContents",
             {"x-goog-api-key": "the-key"},
-            {"content": {"parts": [{"text": "ready"}]}},
-            {"embedding": {"values": [0.5, 0.5, 0.5]}},
+            {"requests": [{"model": "models/gemini-embedding-1", "content": {"parts": [{"text": "ready"}]}}]},
+            {"embeddings": [{"values": [0.5, 0.5, 0.5]}]},
             "(a vector of 3 numbers)",
         ),
         (
@@ -179,6 +179,20 @@ VERTEX = "/v1/projects/my-project/locations/global/publishers"
             {"model": "rerank-v4", "query": "Is it ready?", "documents": ["It is ready.", "It rains."], "top_n": 1},
             {"results": [{"index": 0, "relevance_score": 0.9}]},
             "(ranked first: document 0)",
+        ),
+        (
+            {"provider": "cohere"},
+            "embed-v4.0",
+            "/v2/embed",
+            {"authorization": "Bearer the-key"},
+            {
+                "model": "embed-v4.0",
+                "texts": ["ready"],
+                "input_type": "search_document",
+                "embedding_types": ["float"],
+            },
+            {"embeddings": {"float": [[0.1]]}},
+            "(a vector of 1 numbers)",
         ),
         (
             {"provider": "jina"},

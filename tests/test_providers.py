@@ -164,13 +164,13 @@ def test_azures_classic_api_names_deployment_and_version(base: str, dialect: str
             "https://g/v1beta/models/m-1:streamGenerateContent?alt=sse",
         ),
         ("gemini", "https://g", "gemini_count", {}, "https://g/v1beta/models/m-1:countTokens"),
-        ("gemini", "https://g", "gemini_embed", {}, "https://g/v1beta/models/m-1:embedContent"),
+        ("gemini", "https://g", "gemini_embed", {}, "https://g/v1beta/models/m-1:batchEmbedContents"),
         (
             "gemini",
             "https://g",
             "gemini_embed",
-            {"action": "batchEmbedContents"},
-            "https://g/v1beta/models/m-1:batchEmbedContents",
+            {"action": "embedContent"},
+            "https://g/v1beta/models/m-1:embedContent",
         ),
         (
             "gemini",
@@ -219,7 +219,7 @@ def test_azures_classic_api_names_deployment_and_version(base: str, dialect: str
         ("bedrock", BEDROCK, "bedrock", {"stream": True}, f"{BEDROCK}/model/m-1/converse-stream"),
         ("cohere", "https://api.cohere.com", "rerank", {}, "https://api.cohere.com/v2/rerank"),
         ("cohere", "https://api.cohere.com/v2", "rerank", {}, "https://api.cohere.com/v2/rerank"),
-        ("cohere", "https://api.cohere.com", "embeddings", {}, "https://api.cohere.com/compatibility/v1/embeddings"),
+        ("cohere", "https://api.cohere.com", "cohere_embed", {}, "https://api.cohere.com/v2/embed"),
         (
             "cohere",
             "https://api.cohere.com/compatibility/v1",
@@ -454,7 +454,7 @@ def test_cohere_ranks_in_the_words_of_its_second_version() -> None:
     assert {name: json.loads(bytes(raw)) for name, raw in found.items()} == {"model": "r", "documents": ["a", "b"]}
     with pytest.raises(RelayError):
         shape(call("https://x", "rerank"), top_level.decode(b'{"documents": [{"image": "x"}]}'))
-    assert shape(call("https://x", "embeddings"), body) == body
+    assert shape(call("https://x", "chat"), body) == body
 
 
 # What differs from model to model, and from service to service

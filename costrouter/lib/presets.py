@@ -11,6 +11,7 @@ compatibility").
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 
@@ -126,6 +127,7 @@ PRESETS: dict[str, Preset] = {
 _OPENAI = Preset("openai", "OpenAI", "https://api.openai.com/v1", ("api.openai.com",), ("responses",), None, _NEWER_CAP)
 
 
+@lru_cache(maxsize=1024)
 def preset_of(base_url: str) -> Preset | None:
     """The service that a base URL leads to, or None."""
     try:

@@ -1,4 +1,4 @@
-"""Cohere: rerank of its v2 API; embeddings and chat through its OpenAI compatibility API, in OpenAI's formats.
+"""Cohere: rerank and embeddings of its v2 API, and chat through its OpenAI compatibility API.
 
 The base URL is the root, as its SDK has it.
 
@@ -14,7 +14,7 @@ from relay.providers.faults import faults
 
 PATHS = {
     "rerank": "/v2/rerank",
-    "embeddings": "/compatibility/v1/embeddings",
+    "cohere_embed": "/v2/embed",
     "chat": "/compatibility/v1/chat/completions",
 }
 

@@ -13,6 +13,8 @@ from relay.providers.faults import faults
 
 _MODEL = "/v1beta/{model}:{action}"
 PATHS = {"gemini": _MODEL, "gemini_count": _MODEL, "gemini_embed": _MODEL}
+# What is asked where the client's path does not say it, since its dialect is another.
+_ACTIONS = {"gemini_count": "countTokens", "gemini_embed": "batchEmbedContents"}
 STREAM, WHOLE = "streamGenerateContent", "generateContent"
 
 
@@ -20,7 +22,7 @@ def action_of(call: Call) -> str:
     """What is asked of the model, with the query that goes with it."""
     if call.dialect == "gemini":
         return f"{STREAM}?alt=sse" if call.stream or call.action == STREAM else WHOLE
-    return call.action or {"gemini_count": "countTokens", "gemini_embed": "embedContent"}[call.dialect]
+    return call.action or _ACTIONS[call.dialect]
 
 
 def url(call: Call) -> str:
