@@ -143,6 +143,7 @@ class _Event(msgspec.Struct):
     output_index: Any = None
     delta: Any = None
     error: Any = None
+    sequence_number: Any = None
 
 
 _EVENT = msgspec.json.Decoder(_Event)
@@ -156,11 +157,23 @@ _NOT_TEXT = frozenset({"response.audio.delta"})
 class StreamReader:
     """A streamed answer: see `relay.protocols.base.Reader`. `output`: its items, once it is over."""
 
-    __slots__ = ("_items", "_request", "_terminal", "done", "failed", "output", "started", "texts", "units")
+    __slots__ = (
+        "_items",
+        "_request",
+        "_sequence",
+        "_terminal",
+        "done",
+        "failed",
+        "output",
+        "started",
+        "texts",
+        "units",
+    )
 
     def __init__(self, request: Request, cost_of: CostOf) -> None:
         self._request = request
         self._items: dict[int, msgspec.Raw] = {}
+        self._sequence = -1
         self._terminal: tuple[str, Fields, Fields] | None = None
         self.started = self.done = self.failed = False
         self.units: dict[str, int] | None = None
@@ -189,10 +202,13 @@ class StreamReader:
             return b""
         try:
             heard = _EVENT.decode(data)
-        except _BROKEN:
+        except msgspec.DecodeError:
             # Not an event as OpenAI sends them: an error in other words, or something new. It passes, uncounted.
             self.failed = self.failed or b'"error"' in data[:64]
             return b"" if self.failed else event
+        except (UnicodeDecodeError, RecursionError):
+            self.failed = True
+            return b""
         try:
             return self._read(event, data, heard)
         except _BROKEN:  # a response that is none: it must not pass as one that was charged
@@ -205,6 +221,8 @@ class StreamReader:
             self.failed = True
             return b""
         self.started = True
+        if type(heard.sequence_number) is int:
+            self._sequence = heard.sequence_number
         if kind in _END or (kind in _LIFE and bytes(heard.response) != b"null"):
             response = top_level.decode(heard.response)
             if kind in _END:
@@ -245,6 +263,19 @@ class StreamReader:
         kind, event, response = self._terminal
         ours = _with_cost(as_ours(response, self._request), units, cost)
         return b"", _event(kind, {**event, "response": _raw(ours)})
+
+    def error(self, error: RelayError) -> bytes:
+        """The event that ends a stream which failed after it began."""
+        response = as_ours({}, self._request) | failure(error)
+        fields = {"type": "response.failed", "sequence_number": self._sequence + 1, "response": response}
+        return b"event: response.failed\ndata: " + _encode(fields) + b"\n\n"
+
+
+def failure(error: RelayError) -> dict[str, Any]:
+    """What a response that failed says of it, in the few words that the dialect has for codes."""
+    code = "rate_limit_exceeded" if error.code == "upstream_rate_limited" else "server_error"
+    told = {"code": code, "message": error.message}
+    return {"object": "response", "status": "failed", "error": told, "output": [], "usage": None}
 
 
 def _raw(fields: Fields) -> msgspec.Raw:

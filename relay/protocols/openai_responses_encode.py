@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 
 from relay import ir
+from relay.errors import RelayError
 from relay.protocols.base import Request
 from relay.protocols.fields import Fields
 from relay.protocols.openai_responses import response_id
+from relay.protocols.openai_responses_answer import failure
 from relay.protocols.openai_responses_items import ORIGIN, logprobs_from
-from relay.protocols.openai_responses_to_ir import LOGPROBS
+from relay.protocols.openai_responses_to_ir import LOGPROBS, namespaces
 from relay.protocols.usage import responses_usage
 
 _encode = msgspec.json.encode
@@ -55,6 +57,7 @@ class StreamEncoder:
         self._sequence = 0
         self._stop: ir.StopReason = "stop"
         self._refused = False
+        self._namespaces = namespaces(request)
         # The item that is growing, and its part, if it has parts.
         self._item: dict[str, Any] | None = None
         self._part: dict[str, Any] | None = None
@@ -94,6 +97,10 @@ class StreamEncoder:
         told = self._start() + self._end_item()
         response = self.response(units, cost)
         return told, self._event(f"response.{response['status']}", response=response)
+
+    def error(self, error: RelayError) -> bytes:
+        """The event that ends a stream which failed after it began."""
+        return self._event("response.failed", response=self._response("failed") | failure(error))
 
     def response(self, units: dict[str, int], cost: str) -> dict[str, Any]:
         """The whole response, once it is over."""
@@ -151,6 +158,8 @@ class StreamEncoder:
             item["encrypted_content"] = _sealed(self._thought)
             return told + self._open(item) + self._grow(part.text)
         called = {"call_id": part.id, "name": part.name, "status": "in_progress"}
+        if part.name in self._namespaces:
+            called["namespace"], called["name"] = self._namespaces[part.name]
         if part.custom:
             item = {"id": self._id("ctc"), "type": "custom_tool_call", **called, "input": ""}
         else:

@@ -75,9 +75,12 @@ def call_of(item: Item, where: str) -> ir.ToolCall:
     text = item.input if custom else item.arguments
     if not item.call_id or not item.name or not isinstance(text, str | None):
         raise invalid(f"{where} lacks its call_id, its name or its text.")
-    if item.namespace is not None:
-        raise ir.unsupported(f"{where}.namespace", ELSEWHERE)
-    return ir.ToolCall(item.call_id, item.name, text or "", custom)
+    return ir.ToolCall(item.call_id, joined(item.namespace, item.name), text or "", custom)
+
+
+def joined(namespace: str | None, name: str) -> str:
+    """A tool's name where there are no namespaces."""
+    return name if namespace is None else f"{namespace}__{name}"
 
 
 def reasoning_of(item: Item) -> ir.Reasoning:

@@ -15,7 +15,7 @@ from relay import ir
 from relay.errors import RelayError
 from relay.protocols.base import Request
 from relay.protocols.data_urls import is_data_url, split_data_url
-from relay.protocols.fields import MAX_CAP, given, no_deep_nesting
+from relay.protocols.fields import MAX_CAP, given, no_deep_nesting, value_of
 from relay.protocols.openai_responses import resolved
 from relay.protocols.openai_responses_items import (
     ELSEWHERE,
@@ -25,6 +25,7 @@ from relay.protocols.openai_responses_items import (
     Part,
     call_of,
     invalid,
+    joined,
     reasoning_of,
     said,
 )
@@ -78,6 +79,7 @@ class Tool(msgspec.Struct):
     format: dict[str, Any] | None = None
     defer_loading: bool | None = None
     allowed_callers: list[str] | None = None
+    tools: list[Tool] | None = None
 
 
 class Choice(msgspec.Struct):
@@ -169,21 +171,46 @@ def _request(request: Request, body: Body) -> ir.Request:
 
 
 def _tools(body: Body) -> list[ir.Tool]:
+    """The tools; those of a namespace have its name before their own."""
     found = []
     for number, tool in enumerate(body.tools or []):
         where = f"tools[{number}]"
-        if tool.type not in ("function", "custom"):
-            raise ir.unsupported(f"{where}.type", ELSEWHERE)
-        if not tool.name:
-            raise invalid(f"{where} has no name.", "tools")
-        if tool.defer_loading:
-            raise ir.unsupported(f"{where}.defer_loading", ELSEWHERE)
-        if tool.allowed_callers is not None and "direct" not in tool.allowed_callers:
-            raise ir.unsupported(f"{where}.allowed_callers", ELSEWHERE)
-        if tool.type == "function":
-            found.append(ir.Tool(tool.name, tool.description, tool.parameters, tool.strict))
-        else:
-            found.append(ir.Tool(tool.name, tool.description, custom=True, format=tool.format))
+        if tool.type != "namespace":
+            found.append(_tool(tool, None, where))
+            continue
+        for place, inner in enumerate(tool.tools or []):
+            found.append(_tool(inner, tool.name, f"{where}.tools[{place}]"))
+    if len({tool.name for tool in found}) < len(found):
+        raise invalid("tools must have names of their own.", "tools")
+    return found
+
+
+def _tool(tool: Tool, namespace: str | None, where: str) -> ir.Tool:
+    if tool.type not in ("function", "custom"):
+        raise ir.unsupported(f"{where}.type", ELSEWHERE)
+    if not tool.name:
+        raise invalid(f"{where} has no name.", "tools")
+    if tool.defer_loading:
+        raise ir.unsupported(f"{where}.defer_loading", ELSEWHERE)
+    if tool.allowed_callers is not None and "direct" not in tool.allowed_callers:
+        raise ir.unsupported(f"{where}.allowed_callers", ELSEWHERE)
+    name = joined(namespace, tool.name)
+    if tool.type == "function":
+        return ir.Tool(name, tool.description, tool.parameters, tool.strict)
+    return ir.Tool(name, tool.description, custom=True, format=tool.format)
+
+
+def namespaces(request: Request) -> dict[str, tuple[str, str]]:
+    """The tools of namespaces: the name without them → namespace and name."""
+    tools = value_of(request.fields, "tools")
+    found = {}
+    for tool in tools if isinstance(tools, list) else ():
+        if not isinstance(tool, dict) or tool.get("type") != "namespace" or not isinstance(tool.get("name"), str):
+            continue
+        for inner in tool["tools"] if isinstance(tool.get("tools"), list) else ():
+            name = inner.get("name") if isinstance(inner, dict) else None
+            if isinstance(name, str):
+                found[joined(tool["name"], name)] = (tool["name"], name)
     return found
 
 
