@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -54,6 +54,7 @@ def accumulated(stream):
     return state.current_completion_snapshot.to_dict()
 
 
+@settings(deadline=None)
 @given(usages(CHAT))
 def test_units_survive_as_usage(units):
     assert openai_units(openai_usage(units)) == units
@@ -76,6 +77,7 @@ def test_usage_of_every_unit():
     }
 
 
+@settings(deadline=None)
 @given(answers(OWN))
 def test_an_answer_survives_the_way_there_and_back(answer):
     before = msgspec.json.encode(answer)
@@ -224,6 +226,7 @@ def test_what_is_not_a_completion_is_not_read(body):
     assert CONVERSATION.answer_to_ir(body) is None
 
 
+@settings(deadline=None)
 @given(streams(OWN), st.booleans())
 def test_a_stream_survives_the_way_there_and_back(events, usage):
     answer = answer_of(events, {"input": 3, "output": 5})
@@ -242,6 +245,7 @@ def told(choice):
     return ir.Answer("", "", 0, [choice]).texts()
 
 
+@settings(deadline=None)
 @given(streams(CHAT))
 def test_the_official_sdk_accumulates_what_is_sent(events):
     sent, encoder = encoded(events, stream_options={"include_usage": True})
@@ -447,6 +451,7 @@ def test_an_error_event_fails_the_stream_and_says_nothing(raw):
     assert (decoder.failed, decoder.finished, decoder.done) == (True, False, False)
 
 
+@settings(deadline=None)
 @given(streams(CHAT), st.data())
 def test_any_split_of_a_stream_gives_the_same_events(events, data):
     stream = b"".join(encoded(events)[0]) + DONE
@@ -477,6 +482,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(["choices", "usage", "id", "model", "created"]), JSON), max_size=3))
 def test_whatever_an_upstream_sends_is_read_in_order_or_not_at_all(chunks):
     events, _ = decoded(*(event(chunk) for chunk in chunks), DONE)
@@ -487,6 +493,7 @@ def test_whatever_an_upstream_sends_is_read_in_order_or_not_at_all(chunks):
         assert answer is None or rendered(answer)
 
 
+@settings(deadline=None)
 @given(st.lists(JSON, min_size=1, max_size=3), st.sampled_from(["delta", "message"]))
 def test_whatever_a_choice_holds_is_read_in_order_or_not_at_all(deltas, name):
     chunks = [{"choices": [{name: change, "finish_reason": None}]} for change in deltas]

@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay import ir
@@ -62,6 +62,7 @@ def turn(*parts, role="user", **fields):
     return ir.Request("m", [ir.Message(role, list(parts))], **fields)
 
 
+@settings(deadline=None)
 @given(requests(CHAT))
 def test_a_request_survives_the_way_there_and_back(request):
     before = msgspec.json.encode(request)
@@ -211,6 +212,7 @@ def test_reasoning_comes_back_to_who_made_it_and_to_no_other():
     ]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_block_of_reasoning_survives_as_entries(data):
     thoughts = data.draw(st.lists(reasonings(EVERYTHING, EVERYTHING.made), max_size=3))
@@ -453,6 +455,7 @@ SHAPES = st.recursive(
 FIELDS = ["tools", "tool_choice", "response_format", "stop", "thinking", "functions", "function_call", "metadata"]
 
 
+@settings(deadline=None)
 @given(st.lists(SHAPES, max_size=3), st.dictionaries(st.sampled_from(FIELDS), SHAPES, max_size=2))
 def test_any_request_is_converted_or_refused(messages, fields):
     assert status_of(json.dumps(ask(messages=messages, **fields)).encode()) in (200, 400)

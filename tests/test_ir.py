@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay import ir
@@ -12,6 +12,7 @@ from tests import conversations
 from tests.conversations import EVERYTHING, Can, answer_of, answers, events_of, requests
 
 
+@settings(deadline=None)
 @given(requests())
 def test_conversations_are_valid(request):
     """Ids are unique, results follow their calls and know their names, the user speaks last."""
@@ -34,6 +35,7 @@ def test_conversations_are_valid(request):
         assert results == calls
 
 
+@settings(deadline=None)
 @given(answers(), st.integers(1, 5))
 def test_an_answer_and_its_events_say_the_same(answer, size):
     assert answer_of(events_of(answer, size), answer.units) == answer
@@ -43,6 +45,7 @@ NOTHING = Can(**{name: type(getattr(EVERYTHING, name))() for name in Can.__datac
 LITTLE = NOTHING & EVERYTHING
 
 
+@settings(deadline=None)
 @given(requests(LITTLE))
 def test_what_cannot_be_expressed_is_not_made(request):
     assert LITTLE == NOTHING
@@ -63,6 +66,7 @@ def test_neighbours_of_one_role_are_joined_and_the_request_stays_as_it_was():
     assert first.parts == [ir.Text("a")]
 
 
+@settings(deadline=None)
 @given(conversations.reasonings(EVERYTHING, EVERYTHING.made))
 def test_what_is_sealed_is_unsealed(part):
     assert ir.unseal(ir.seal(part), part.text) == part
