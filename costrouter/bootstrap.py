@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from channels_app.services import default_group, save_channel, save_model
 from costrouter import seeding
 from costrouter.lib.ids import password as new_password
 from costrouter.lib.money import usd_number, usd_to_nanos
+from costrouter.lib.presets import preset_of
 from costrouter.lib.units import UNITS
 from costrouter.lib.upstreams import KINDS, dialects_problem, effective_dialects
 from costrouter.sandbox.models import CONTEXT_WINDOW, MAX_OUTPUT, MODELS
@@ -124,7 +126,7 @@ def bootstrap(
     """
     _refuse_nonsense(upstream, balance)
     if upstream.provider != Provider.SANDBOX and not upstream.priced:
-        _seed_prices(upstream.models)
+        _seed_prices(upstream)
 
     def work() -> Result:
         with transaction.atomic():
@@ -208,11 +210,17 @@ def _open(wallet: Wallet, amount_nanos: int) -> None:
     )
 
 
-def _seed_prices(names: Sequence[str]) -> None:
-    """List prices and catalogue entries of the models that have no price yet, where the data know them."""
-    priced = set(Price.objects.filter(model_name__in=names).values_list("model_name", flat=True))
-    if missing := [name for name in names if name not in priced]:
-        retried(lambda: seeding.seed(models=missing, catalogue=True))
+def _seed_prices(upstream: Upstream) -> None:
+    """List prices and catalogue entries of the models that have no price yet, where the data know them: their makers',
+    else those of whoever serves them here.
+    """
+    preset = preset_of(upstream.url)
+    host = KINDS[upstream.provider].prices or (preset.prices if preset is not None else "")
+    for providers in (seeding.DEFAULT_PROVIDERS, (host,)):
+        priced = set(Price.objects.filter(model_name__in=upstream.models).values_list("model_name", flat=True))
+        missing = [name for name in upstream.models if name not in priced]
+        if missing and all(providers):
+            retried(partial(seeding.seed, providers=providers, models=missing, catalogue=True))
 
 
 def _channel(upstream: Upstream) -> Channel:

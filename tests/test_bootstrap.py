@@ -29,6 +29,8 @@ from costrouter.bootstrap import CannotBootstrap, bootstrap, sandbox_upstream
 from costrouter.database import migrate
 from costrouter.demo import OPENAI_MODELS, demo, key_file, password_file
 from costrouter.lib import crypto
+from costrouter.lib.presets import PRESETS
+from costrouter.lib.upstreams import KINDS
 
 URL = "http://127.0.0.1:9500/v1"
 
@@ -269,6 +271,31 @@ def test_known_model_gets_its_list_price_and_unknown_ones_are_named() -> None:
     assert prices("gpt-4o-mini")[0]["input"] == "0.15"
     assert CatalogueModel.objects.get(name="gpt-4o-mini").context_window
     assert prices("nobody-knows-this") == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("arguments", "model"),
+    [
+        (("--provider", "cohere"), "command-a"),
+        (
+            ("--provider", "bedrock", "--upstream-url", "https://bedrock-runtime.us-east-1.amazonaws.com"),
+            "amazon.nova-pro-v1:0",
+        ),
+        (("--preset", "groq"), "llama-3.1-8b-instant"),
+        (("--preset", "moonshot"), "kimi-k2.6"),
+    ],
+)
+def test_models_of_no_known_maker_get_the_list_price_of_who_serves_them(arguments: tuple[str, ...], model: str) -> None:
+    assert run(*arguments, "--models", model)["unpriced"] == []
+    assert set(prices(model)[0]) >= {"input", "output"}
+
+
+def test_whose_prices_are_those_of_the_data() -> None:
+    from genai_prices.data import providers
+
+    rows = [*KINDS.values(), *PRESETS.values()]
+    assert {row.prices for row in rows if row.prices} <= {provider.id for provider in providers}
 
 
 @pytest.mark.django_db

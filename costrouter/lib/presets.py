@@ -22,7 +22,8 @@ class Preset:
     `base_url`: what the OpenAI SDK takes. `hosts`: its hosts, a leading dot for all within a domain; none: it runs
     anywhere. `others`: the dialects it speaks besides Chat Completions. `anthropic`: the path of its Anthropic base
     URL on the same host, where it is not that of its OpenAI one. `output_cap`: the field that limits output tokens.
-    `models`: how the names of its models begin.
+    `models`: how the names of its models begin. `prices`: whose list prices they have where their makers' are not
+    known, by genai-prices' id.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Preset:
     anthropic: str | None = None
     output_cap: str = "max_tokens"
     models: tuple[str, ...] = ()
+    prices: str = ""
 
 
 _NEWER_CAP = "max_completion_tokens"
@@ -57,6 +59,7 @@ PRESETS: dict[str, Preset] = {
             anthropic="/anthropic/v1",
             output_cap=_NEWER_CAP,
             models=("kimi-", "moonshot-"),
+            prices="moonshotai",
         ),
         Preset(
             "qwen",
@@ -95,8 +98,15 @@ PRESETS: dict[str, Preset] = {
             ("api.groq.com",),
             ("responses",),
             output_cap=_NEWER_CAP,
+            prices="groq",
         ),
-        Preset("together", "Together", "https://api.together.xyz/v1", ("api.together.xyz", "api.together.ai")),
+        Preset(
+            "together",
+            "Together",
+            "https://api.together.xyz/v1",
+            ("api.together.xyz", "api.together.ai"),
+            prices="together",
+        ),
         Preset(
             "fireworks",
             "Fireworks",
@@ -104,6 +114,7 @@ PRESETS: dict[str, Preset] = {
             ("api.fireworks.ai",),
             ("responses", "anthropic"),
             models=("accounts/fireworks/models/",),
+            prices="fireworks",
         ),
         Preset(
             "openrouter",
@@ -111,6 +122,7 @@ PRESETS: dict[str, Preset] = {
             "https://openrouter.ai/api/v1",
             ("openrouter.ai",),
             ("responses", "anthropic"),
+            prices="openrouter",
         ),
         Preset(
             "siliconflow",

@@ -21,7 +21,8 @@ class Kind:
 
     `base_url`: where it is hosted, "" where that is the operator's own; with /v1 where the provider's SDK has it so.
     `dialects`: the conversation dialects it is asked in, the best first, unless a channel says otherwise. `others`:
-    those that a channel may choose besides. `credentials`: what they look like, for people.
+    those that a channel may choose besides. `credentials`: what they look like, for people. `prices`: whose list prices
+    its models have where their makers' are not known, by genai-prices' id.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Kind:
     others: tuple[str, ...] = ()
     credentials: str = "an API key"
     example_url: str = ""
+    prices: str = ""
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -56,6 +58,7 @@ KINDS: dict[str, Kind] = {
             ("responses", "chat"),
             credentials="the resource's API key",
             example_url="https://RESOURCE.openai.azure.com/openai/v1",
+            prices="azure",
         ),
         Kind("anthropic", "Anthropic", "https://api.anthropic.com", ("anthropic",)),
         Kind("gemini", "Google Gemini", "https://generativelanguage.googleapis.com", ("gemini",)),
@@ -75,10 +78,11 @@ KINDS: dict[str, Kind] = {
             credentials="ACCESS_KEY:SECRET_KEY[:SESSION_TOKEN], or a Bedrock API key; @REGION after it where the "
             "base URL does not name the region",
             example_url="https://bedrock-runtime.us-east-1.amazonaws.com",
+            prices="aws",
         ),
-        Kind("cohere", "Cohere", "https://api.cohere.com", (), ("chat",)),
+        Kind("cohere", "Cohere", "https://api.cohere.com", (), ("chat",), prices="cohere"),
         Kind("jina", "Jina", "https://api.jina.ai/v1", ()),
-        Kind("minimax", "MiniMax", "https://api.minimax.io/v1", ("chat",)),
+        Kind("minimax", "MiniMax", "https://api.minimax.io/v1", ("chat",), prices="minimax"),
         Kind("sandbox", "Sandbox (built in)", credentials="none"),
     )
 }
