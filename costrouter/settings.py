@@ -146,11 +146,19 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    # uvicorn would log the query of every websocket, with a client's `?key=`, and take an HTTP refusal for a mistake.
+    "filters": {
+        "no_websockets": {
+            "()": "django.utils.log.CallbackFilter",
+            "callback": lambda record: "WebSocket" not in record.msg and "completing handshake" not in record.msg,
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": _given["LOG_LEVEL"]},
     "loggers": {
         "httpx": {"level": "WARNING"},
         "celery": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
+        "uvicorn.error": {"filters": ["no_websockets"]},
     },
 }

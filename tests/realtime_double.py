@@ -1,0 +1,103 @@
+"""An upstream that speaks OpenAI's Realtime API: a websocket server on a free port, scripted by a function."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+USAGE = {
+    "total_tokens": 150,
+    "input_tokens": 100,
+    "output_tokens": 50,
+    "input_token_details": {
+        "text_tokens": 60,
+        "audio_tokens": 40,
+        "cached_tokens": 30,
+        "cached_tokens_details": {"text_tokens": 20, "audio_tokens": 10},
+    },
+    "output_token_details": {"text_tokens": 10, "audio_tokens": 40},
+}
+Answer = Callable[["Realtime", dict[str, Any]], Awaitable[None]]
+
+
+def done(number: int = 1, **fields: Any) -> dict[str, Any]:
+    """`response.done`."""
+    response = {"id": f"resp_{number}", "object": "realtime.response", "status": "completed", "output": []}
+    return {"type": "response.done", "event_id": f"done_{number}", "response": {**response, "usage": USAGE, **fields}}
+
+
+async def one_response(upstream: Realtime, event: dict[str, Any]) -> None:
+    """What most sessions do: every `response.create` is answered with a text and its usage."""
+    if event["type"] != "response.create":
+        return
+    upstream.number += 1
+    await upstream.say(type="response.created", response={"id": f"resp_{upstream.number}", "status": "in_progress"})
+    await upstream.say(type="response.output_text.delta", response_id="resp_1", delta="Hello")
+    await upstream.say(**done(upstream.number))
+
+
+class Realtime:
+    """`seen`: the events of clients; `requests`: (path with query, headers) of each websocket that was opened."""
+
+    def __init__(self, answer: Answer = one_response) -> None:
+        self.answer = answer
+        self.number = 0
+        self.status: int | None = None
+        self.seen: list[dict[str, Any]] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.closed = threading.Event()
+        self.socket: web.WebSocketResponse | None = None
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def start(self) -> Realtime:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    async def say(self, **event: Any) -> None:
+        """Send an event."""
+        assert self.socket is not None
+        await self.socket.send_str(json.dumps(event))
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        application = web.Application()
+        application.router.add_get("/v1/realtime", self._serve)
+        runner = web.AppRunner(application, shutdown_timeout=0.1)
+        self._loop.run_until_complete(runner.setup())
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        self._loop.run_until_complete(site.start())
+        self.port = site._server.sockets[0].getsockname()[1]
+        self._ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append((request.path_qs, {name.lower(): value for name, value in request.headers.items()}))
+        if self.status is not None:
+            return web.json_response({"error": {"message": "no", "type": "server_error"}}, status=self.status)
+        self.socket = web.WebSocketResponse()
+        await self.socket.prepare(request)
+        await self.say(type="session.created", event_id="event_1", session={"id": "sess_1", "type": "realtime"})
+        async for message in self.socket:
+            if message.type is WSMsgType.TEXT:
+                event = json.loads(message.data)
+                self.seen.append(event)
+                await self.answer(self, event)
+        self.closed.set()
+        return self.socket
