@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.protocols.gemini import parse
@@ -13,6 +13,8 @@ from relay.protocols.gemini_answer import StreamReader, read_answer
 from relay.protocols.sse import Splitter
 from relay.protocols.usage import gemini_units, gemini_usage
 
+# How long an example takes depends on what else the machine does.
+unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 USAGE = {"promptTokenCount": 10, "candidatesTokenCount": 4, "totalTokenCount": 14}
 
 
@@ -117,6 +119,7 @@ def test_units_become_usage():
 COUNTS = st.integers(0, 10**6)
 
 
+@unhurried
 @given(
     st.fixed_dictionaries(
         dict.fromkeys(("input", "cache_read", "audio_in", "image_in", "output", "audio_out", "image_out"), COUNTS)
@@ -304,6 +307,7 @@ def test_an_event_of_something_new_passes():
 EVENTS = st.lists(st.sampled_from([FIRST, SECOND, END, AFTER, b": ping\n\n", event(chunk("é😀"))]), max_size=6)
 
 
+@unhurried
 @given(EVENTS, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.data())
 def test_any_split_of_a_stream_gives_the_same_answer(events, newline, data):
     whole = b"".join(events).replace(b"\n", newline)
@@ -334,6 +338,7 @@ VALUES = st.recursive(
 )
 
 
+@unhurried
 @given(VALUES, st.binary(max_size=30))
 def test_no_upstream_breaks_the_reader(value, noise):
     for known in (value, {"candidates": value}, {"candidates": [value]}, {"candidates": [{"content": value}]}):

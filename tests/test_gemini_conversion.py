@@ -7,7 +7,7 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay import ir
@@ -23,6 +23,8 @@ from relay.protocols.gemini_to_ir import json_schema, to_ir
 from relay.protocols.sse import Splitter
 from tests.conversations import EVERYTHING, answer_of, answers, events_of, requests
 
+# How long an example takes depends on what else the machine does.
+unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 SEED = "0123456789abcdef0123456789abcdef"
 HELLO = [ir.Message("user", [ir.Text("hello")])]
 
@@ -43,10 +45,13 @@ CAN = dataclasses.replace(
     redacted=False,
     reasoning_ids=False,
     refusals=False,
+    interleaved=False,  # a stream does not part neighbouring texts
     stops=frozenset({"stop", "length", "content_filter"}),
     sequences=False,
     units=EVERYTHING.units - {"cache_write_5m", "cache_write_1h"},
 )
+
+WHOLE = dataclasses.replace(CAN, interleaved=True)
 
 
 def read(*contents, path="g:generateContent", **fields):
@@ -80,7 +85,8 @@ def refusal(make, *args, **fields):
 # ---- there and back -------------------------------------------------------------------------------------------------
 
 
-@given(requests(CAN))
+@unhurried
+@given(requests(WHOLE))
 def test_a_request_survives_the_way_to_gemini_and_back(request):
     action = "streamGenerateContent" if request.stream else "generateContent"
     body = from_ir(request, Target("gemini-3-flash"))
@@ -99,7 +105,8 @@ def with_types(request):
     return request
 
 
-@given(answers(dataclasses.replace(CAN, made=EVERYTHING.made, redacted=True, reasoning_ids=True)))
+@unhurried
+@given(answers(dataclasses.replace(WHOLE, made=EVERYTHING.made, redacted=True, reasoning_ids=True)))
 def test_an_answer_survives_the_way_to_gemini_and_back(answer):
     back = answer_to_ir(answer_from_ir(answer, client(), SEED, "0"))
     answer.id, answer.created = SEED, 0
@@ -124,7 +131,8 @@ def decoded(*chunks):
     return events, decoder
 
 
-@given(answers(dataclasses.replace(CAN, made=frozenset({"gemini"}), signatures=False)), st.integers(1, 5))
+@unhurried
+@given(answers(dataclasses.replace(WHOLE, made=frozenset({"gemini"}), signatures=False)), st.integers(1, 5))
 def test_a_stream_survives_the_way_to_gemini_and_back(answer, size):
     now, waits = streamed(events_of(answer, size), answer.units)
     splitter = Splitter()
@@ -155,7 +163,8 @@ def joined(answer):
     return answer
 
 
-@given(answers(dataclasses.replace(CAN, made=EVERYTHING.made - {"gemini"}, redacted=True, reasoning_ids=True)))
+@unhurried
+@given(answers(dataclasses.replace(WHOLE, made=EVERYTHING.made - {"gemini"}, redacted=True, reasoning_ids=True)))
 def test_what_a_client_got_by_stream_comes_back_as_it_was(answer):
     """Another maker's reasoning is streamed as thoughts, and sealed at the end: the client sends the chunks back."""
     answer.choices = answer.choices[:1]
@@ -722,6 +731,7 @@ VALUES = st.recursive(
 )
 
 
+@unhurried
 @given(st.lists(VALUES, max_size=3))
 def test_no_upstream_breaks_the_conversion(values):
     for made in (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from google.genai import types
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay import ir
@@ -20,10 +20,13 @@ from relay.protocols.sse import Splitter
 from tests.conversations import EVERYTHING, answers, events_of, requests
 from tests.test_gemini_conversion import CAN
 
+# How long an example takes depends on what else the machine does.
+unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 CLIENT = parse(b'{"contents":[{}]}', "g:streamGenerateContent?alt=sse")
 TOP = {"contents", "systemInstruction", "tools", "toolConfig", "generationConfig"}
 
 
+@unhurried
 @given(answers(EVERYTHING))
 def test_an_answer_is_a_response(answer):
     response = types.GenerateContentResponse.model_validate_json(answer_from_ir(answer, CLIENT, "seed", "0"))
@@ -33,6 +36,7 @@ def test_an_answer_is_a_response(answer):
     assert response.usage_metadata.total_token_count == sum(answer.units.values()) - answer.units.get("reasoning", 0)
 
 
+@unhurried
 @given(answers(EVERYTHING), st.integers(1, 5))
 def test_a_stream_is_responses(answer, size):
     encoder = Encoder(CLIENT, "seed")
@@ -59,6 +63,7 @@ def test_sealed_reasoning_survives_the_sdk():
     assert unsealed(again["parts"][0]["thoughtSignature"], "hm") == part
 
 
+@unhurried
 @given(requests(CAN))
 def test_a_request_has_googles_fields(request):
     body = json.loads(from_ir(request, Target("gemini-3-flash")))

@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.errors import RelayError
@@ -15,6 +15,8 @@ from relay.protocols.base import Feature, Media, Target
 from relay.protocols.gemini import Options, parse, stream_content_type, upstream_body
 from relay.protocols.gemini_errors import error_body, read_error, stream_error
 
+# How long an example takes depends on what else the machine does.
+unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 HELLO = [{"role": "user", "parts": [{"text": "hello"}]}]
 PATH = "gemini-2.5-flash:generateContent"
 NOT_COUNTS = [0, -1, -(10**30), 10**30, 1.5, 1e300, True, False, "5", [5], {}]
@@ -293,6 +295,7 @@ JSON = st.recursive(
 )
 
 
+@unhurried
 @given(JSON)
 def test_any_json_is_read_or_refused(value):
     for fields in (value, {"contents": value}, {"contents": HELLO, "tools": value}, {"contents": [{"parts": value}]}):
