@@ -61,6 +61,8 @@ def whole_stream(*words: str) -> list[bytes]:
 class Reply:
     """An answer. `parts` are sent one by one; before part n the server waits for `gates[n]`, where there is one.
 
+    They are chunks, unless `headers` have a content-length.
+
     `then`: "end" (a complete answer), "cut" (the connection is closed before the answer is complete), "hang".
     """
 
@@ -93,6 +95,7 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def json(self) -> Any:
@@ -158,7 +161,8 @@ class Upstream:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in head[1:]) if k}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        return Seen(head[0].split(" ")[1], headers, body)
+        method, path, _ = head[0].split(" ")
+        return Seen(path, headers, body, method)
 
     def _choose(self, seen: Seen) -> Reply:
         return self.script.popleft() if self.script else self.default
@@ -170,22 +174,24 @@ class Upstream:
             await self._watch(reader)
             return False
         extra = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
+        chunked = "content-length" not in reply.headers
+        extra += "transfer-encoding: chunked\r\n" if chunked else ""
         writer.write(
-            f"HTTP/1.1 {reply.status} Status\r\ncontent-type: {reply.content_type}\r\n"
-            f"transfer-encoding: chunked\r\n{extra}\r\n".encode()
+            f"HTTP/1.1 {reply.status} Status\r\ncontent-type: {reply.content_type}\r\n{extra}\r\n".encode()
         )
         for number, part in enumerate(reply.parts):
             gate = reply.gates.get(number)
             if gate is not None and not await self._pass(gate, reader):
                 return False
-            writer.write(b"%x\r\n%s\r\n" % (len(part), part))
+            writer.write(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
             await writer.drain()
         if reply.then == "hang":
             await self._watch(reader)
             return False
         if reply.then == "cut":
             return False
-        writer.write(b"0\r\n\r\n")
+        if chunked:
+            writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
 
