@@ -24,20 +24,23 @@ KINDS = {
 @functools.cache
 def recording(kind: str, seconds: int) -> bytes:
     """A recording of `seconds` of a quiet square wave."""
+    return two_streams(kind, seconds)
+
+
+def two_streams(kind: str, *lengths: int) -> bytes:
+    """A file with a stream of each length, in seconds."""
     container, codec, sample_format = KINDS[kind]
+    loud, low = (b"\x00\x04", b"\x00\xfc") if sample_format[0] == "s" else (b"\x00\x00\x00\x3d", b"\x00\x00\x00\xbd")
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=RATE)
-        stream.layout = "mono"
-        for second in range(seconds):
-            frame = av.AudioFrame(format=sample_format, layout="mono", samples=RATE)
-            frame.sample_rate, frame.pts = RATE, second * RATE
-            sample = (
-                (b"\x00\x04", b"\x00\xfc") if sample_format[0] == "s" else (b"\x00\x00\x00\x3d", b"\x00\x00\x00\xbd")
-            )
-            frame.planes[0].update((sample[0] * 60 + sample[1] * 60) * (RATE // 120))
-            output.mux(stream.encode(frame))
-        output.mux(stream.encode(None))
+        streams = [output.add_stream(codec, rate=RATE, layout="mono") for _ in lengths]
+        for stream, seconds in zip(streams, lengths, strict=True):
+            for second in range(seconds):
+                frame = av.AudioFrame(format=sample_format, layout="mono", samples=RATE)
+                frame.sample_rate, frame.pts = RATE, second * RATE
+                frame.planes[0].update((loud * 60 + low * 60) * (RATE // 120))
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
     return file.getvalue()
 
 

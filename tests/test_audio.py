@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from relay.protocols import DIALECTS
 from relay.protocols.base import Target
 from relay.protocols.speech import SpeechReader
 from relay.protocols.transcriptions import TranscriptReader
-from tests.recordings import KINDS, recording, with_lying_timestamps
+from tests.recordings import KINDS, recording, two_streams, with_lying_timestamps
 
 SPEECH, TRANSCRIPTIONS, TRANSLATIONS = (DIALECTS[name] for name in ("speech", "transcriptions", "translations"))
 
@@ -34,6 +35,16 @@ def unreadable(data):
 def test_a_recording_of_each_format_is_as_long_as_it_sounds(kind):
     assert seconds(recording(kind, 1)) == 1
     assert seconds(recording(kind, 20)) == 20
+
+
+def test_a_recording_that_waits_on_disk_is_read_from_there():
+    with tempfile.SpooledTemporaryFile(100) as file:
+        file.write(recording("m4a", 20))
+        assert measure(file, file.tell()) == 20
+
+
+def test_of_several_streams_the_longest_counts():
+    assert seconds(two_streams("m4a", 2, 20)) == 20
 
 
 def test_timestamps_that_lie_shorten_nothing():
