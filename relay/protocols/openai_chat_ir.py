@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from relay.protocols.base import Conversation
 from relay.protocols.openai_chat_answer_ir import answer_from_ir, answer_to_ir
+from relay.protocols.openai_chat_decode import Decoder
+from relay.protocols.openai_chat_encode import Encoder
 from relay.protocols.openai_chat_from_ir import from_ir
-from relay.protocols.openai_chat_stream import Decoder, Encoder
 from relay.protocols.openai_chat_to_ir import to_ir
 
 CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, Decoder, Encoder)
