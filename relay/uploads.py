@@ -62,7 +62,10 @@ async def forward(ctx: Context, runtime: Runtime, path: str) -> None:
         await pipeline.forward(ctx, runtime, path)
         return
     pipeline.require_writer(runtime)
-    form = await read_form(_pieces(ctx), content_type, limit=settings.MAX_BODY_BYTES)
+    limit, declared = settings.MAX_BODY_BYTES, ctx.headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > limit:
+        raise RelayError("body_too_large", f"The body is larger than {limit} bytes.")
+    form = await read_form(_pieces(ctx), content_type, limit=limit)
     try:
         if name in _RECORDINGS:
             for part in form.files("file"):

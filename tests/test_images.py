@@ -125,6 +125,23 @@ def test_an_edit_needs_images(fields):
     assert refusal(EDITS, **fields)[0] == "invalid_request"
 
 
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "/etc/passwd", 5, {}, ""])
+def test_an_image_is_a_url_that_anybody_may_read(url):
+    assert refusal(EDITS, images=[{"image_url": url}]) == ("invalid_request", "images")
+    assert refusal(image=url) == ("invalid_request", "image")
+
+
+def test_a_mask_that_is_stored_upstream_is_refused():
+    sources = [{"image_url": "https://a/b.png"}]
+    assert refusal(EDITS, images=sources, mask={"file_id": "file-1"}) == ("stored_state", "images")
+
+
+def test_some_servers_make_images_from_others():
+    assert read(image="https://a/b.png").media == [Media("image")]
+    assert len(read(image=["data:image/png;base64,AA", "http://a"]).media) == 2
+    assert refusal(image=["https://a"] * 17) == ("invalid_request", "image")
+
+
 def test_a_variation_has_no_prompt():
     body = json.dumps({"model": "m", "n": "2", "image": FILE, "size": "512x512"}).encode()
     request = VARIATIONS.parse(body, "")

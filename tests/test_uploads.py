@@ -230,6 +230,12 @@ def test_a_compressed_form_over_the_limit_is_refused(world, sdk, client, setting
     assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
 
 
+def test_a_form_that_says_it_is_over_the_limit_is_not_read(world, sdk, client, settings):
+    settings.MAX_BODY_BYTES = 1_000
+    response = client.post(TRANSCRIPTIONS, data={"model": "hear"}, files={"file": ("a.mp3", MP3)})
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
+
+
 def test_images_are_charged_by_their_tokens(world, upstream, sdk):
     upstream.script.append(json_reply(PICTURES))
     answer = sdk.images.generate(model="paint", prompt="a cat", size="1024x1024", quality="low")

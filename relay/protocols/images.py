@@ -60,7 +60,18 @@ _BYTES_A_TOKEN = 4
 def parse_generation(body: bytes, path: str = "") -> Request:
     """`POST /v1/images/generations`. Raises RelayError."""
     with no_deep_nesting():
-        return _parse("images", read_object(body), prompt=True)
+        fields = read_object(body)
+        request = _parse("images", fields, prompt=True)
+        # Some servers make images from others at this endpoint too.
+        for name in ("image", "images"):
+            value = value_of(fields, name)
+            for one in value if isinstance(value, list) else [] if value is None else [value]:
+                if not _is_url(one):
+                    raise RelayError("invalid_request", f"{name} must be data: or https: URLs.", param=name)
+                request.media.append(Media("image"))
+        if len(request.media) > MAX_INPUT_IMAGES:
+            raise RelayError("invalid_request", f"image must be at most {MAX_INPUT_IMAGES}.", param="image")
+        return request
 
 
 def parse_edit(body: bytes, path: str = "") -> Request:
@@ -68,7 +79,7 @@ def parse_edit(body: bytes, path: str = "") -> Request:
     with no_deep_nesting():
         fields = read_object(body)
         request = _parse("image_edits", fields, prompt=True)
-        sources = [*files(fields, "image"), *files(fields, "image[]"), *_references(fields)]
+        sources = [*files(fields, "image"), *files(fields, "image[]"), *files(fields, "images")]
         others = [*files(fields, "mask"), *files(fields, "markup")]
         _add_images(request, sources, others)
         return request
@@ -123,22 +134,26 @@ def _tokens(size: str | None, quality: str | None) -> int:
     return -(-factor * factor * (2_000_000 + pixels) // 4_000_000)
 
 
-def _references(fields: Fields) -> list[Any]:
-    """Images of a JSON body, each `{"image_url"}`."""
-    found = files(fields, "images")
-    if any(one.get("file_id") for one in found):
-        raise RelayError(
-            "stored_state",
-            "images names a file that is stored upstream, which is not available here; send its data.",
-            param="images",
-        )
-    return found
-
-
 def _add_images(request: Request, sources: list[Any], others: list[Any]) -> None:
+    """Count the images that are read: files of a form, or `{"image_url"}` of a JSON body."""
     if not 1 <= len(sources) <= MAX_INPUT_IMAGES or len(others) > 2:
         raise RelayError("invalid_request", f"image must be 1 to {MAX_INPUT_IMAGES} files.", param="image")
-    request.media += [Media("image")] * (len(sources) + len(others))
+    for one in [*sources, *others]:
+        if one.get("file_id"):
+            raise RelayError(
+                "stored_state",
+                "images names a file that is stored upstream, which is not available here; send its data.",
+                param="images",
+            )
+        url = one.get("image_url")
+        if url is not None and not _is_url(url):
+            raise RelayError("invalid_request", "images: each is a data: or https: URL.", param="images")
+        request.media.append(Media("image"))
+
+
+def _is_url(value: Any) -> bool:
+    """Whether a value is a URL that no server reads from its own disk."""
+    return isinstance(value, str) and value[:8].lower().startswith(("http://", "https://", "data:"))
 
 
 def read_answer(body: bytes, request: Request) -> Answer | None:
