@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import cast
 
 import msgspec
 from django.conf import settings
+from django.db import OperationalError
 from django.utils import timezone
 
 from channels_app.snapshot import ChannelInfo
@@ -27,14 +29,18 @@ from relay.protocols.data_urls import data_url
 from relay.protocols.videos import USUAL_PIXELS, State, VideoApi, parse, parse_remix, pixels
 from relay.reply import Reply, send_reply
 from relay.runtime import Runtime
+from relay.secrets import echoes
 from relay.snapshot import utc_now
 from relay.tasks import done_within, spawn
 from relay.upstream import UpstreamFailure, close, read_body
 from relay.video_apis import api_of
 from relay.video_asks import MAX_BYTES
 
+log = logging.getLogger(__name__)
 # Accepting a video takes an upstream seconds; three channels of this fit into what the hold stands for meanwhile.
 ACCEPT_SECONDS = 300.0
+# Seconds between the times that a database which is away is asked to store what an upstream has accepted.
+PATIENCE = (0.1, 0.5, 2.0)
 _SLICE = 256 * 1024
 
 
@@ -42,14 +48,18 @@ _SLICE = 256 * 1024
 class VideoWay:
     """How a channel is asked for a video: a way of `relay.convert`, whose body may be a form."""
 
-    dialect: VideoApi
+    api: VideoApi
     request: Request
     form: Form | None
     converts: bool
 
+    @property
+    def spoken(self) -> str:
+        return self.api.name
+
     def body(self, target: Target) -> bytes | Upload:
         """The body for an upstream. Raises RelayError for what it cannot express."""
-        said = self.dialect.body(self.request, target)
+        said = self.api.body(self.request, target)
         return self.form.upload(said) if self.form is not None and not self.converts else said
 
 
@@ -208,14 +218,14 @@ class Submission:
         finally:
             self._trying = False
         task = self._row(state)
-        await in_thread(lambda: video_tasks.store(task))
+        await _stored(task)
         # From here on its hold is the task's.
         ctx.finished = True
         ctx.admission.release(0)
         return Reply(200, [(b"content-type", b"application/json")], msgspec.json.encode(view(task)))
 
     async def _attempt(self, channel: ChannelInfo) -> State:
-        ctx, api = self.ctx, self._way(channel).dialect
+        ctx, api = self.ctx, self._way(channel).api
         response, whole = None, False
         try:
             async with asyncio.timeout(min(channel.answer_timeout, ACCEPT_SECONDS)):
@@ -229,8 +239,7 @@ class Submission:
                 close(response, whole=whole)
         problem = api.problem(body)
         if problem is not None:
-            secret = channel.credentials
-            if problem.is_clients and not (secret and secret in problem.message):
+            if problem.is_clients and not echoes(channel.credentials, problem.message.encode()):
                 said = error_body(RelayError("refused_by_upstream", problem.message), ctx.endpoint.protocol)
                 raise ClientFault(problem.status, said, [(b"content-type", b"application/json")])
             raise UpstreamFailure(f"error {problem.code}", status=problem.status)
@@ -265,7 +274,7 @@ class Submission:
             status="queued" if state.status == "queued" else "in_progress",
             progress=min(state.progress, 99),
             prompt=wanted.prompt.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}"),
-            seconds=state.seconds or wanted.seconds or way.dialect.default_seconds,
+            seconds=state.seconds or wanted.seconds or way.api.default_seconds,
             size=state.size or wanted.size or "",
             remixed_from=source.pk if source is not None else "",
             price_id=ctx.rates.price_id,
@@ -277,6 +286,19 @@ class Submission:
             deadline=now + video_tasks.DEADLINE,
             poll_at=now + video_tasks.POLL_FIRST,
         )
+
+
+async def _stored(task: VideoTask) -> None:
+    """Store what an upstream has accepted, though the database be away for a moment."""
+    for wait in PATIENCE:
+        try:
+            await in_thread(lambda: video_tasks.store(task))
+        except OperationalError:
+            log.warning("video %s could not be stored; trying again", task.pk)
+            await asyncio.sleep(wait)
+        else:
+            return
+    await in_thread(lambda: video_tasks.store(task))
 
 
 def view(task: VideoTask) -> dict[str, object]:

@@ -56,7 +56,9 @@ class Studio(Upstream):
         if found[2] == "/content":
             return self._content(seen)
         if found[2] == "/remix":
-            return json_reply({**self._new(seen), "remixed_from_video_id": found[1], "seconds": video["seconds"]})
+            made = self._new(seen)
+            made.update(remixed_from_video_id=found[1], seconds=video["seconds"], size=video["size"])
+            return json_reply(made)
         if seen.method == "DELETE":
             del self.videos[found[1]]
             return json_reply({"id": found[1], "object": "video.deleted", "deleted": True})

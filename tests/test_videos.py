@@ -10,6 +10,7 @@ from decimal import Decimal
 import httpx
 import openai
 import pytest
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from accounts.changes import record_change
@@ -179,6 +180,7 @@ def test_a_form_goes_on_as_a_form_with_its_picture(world, studio, video):
         ({"size": "0x0"}, "invalid_request", "size"),
         ({"size": "1792x1024"}, "unpriced_feature", "size"),
         ({"n": 2}, "unpriced_feature", "n"),
+        ({"service_tier": "priority"}, "unpriced_feature", "service_tier"),
         ({"num_frames": 999}, "unpriced_feature", "num_frames"),
         ({"input_reference": {"file_id": "file-1"}}, "stored_state", "input_reference"),
         ({"input_reference": "x"}, "invalid_request", "input_reference"),
@@ -306,7 +308,8 @@ def test_a_client_that_never_comes_back_is_charged_by_the_worker(world, studio, 
 
 def test_a_budget_holds_and_then_spends_what_the_worker_charges(world, studio, video, relay):
     budget = Budget.objects.create(organization=world.organization, api_key=world.key, limit_nanos=2 * USD)
-    record_change(ConfigChange.Kind.API_KEY, world.key.pk)
+    with transaction.atomic():
+        record_change(ConfigChange.Kind.API_KEY, world.key.pk)
     relay.settled_down()
     submit(video)
     budget.refresh_from_db()
@@ -445,6 +448,24 @@ def test_a_hold_that_was_swept_before_the_upstream_accepted_starts_no_task(world
     assert VideoTask.objects.count() == 0
     assert world.prove()["charged_nanos"] == 0
     assert world.balance() == (10 * USD, 0)
+
+
+def test_a_database_that_is_away_for_a_moment_loses_no_video(world, studio, video, monkeypatch):
+    # given
+    store, tried = video_tasks.store, []
+
+    def stumble(task: VideoTask) -> None:
+        tried.append(task.pk)
+        if len(tried) == 1:
+            raise OperationalError("database is locked")
+        store(task)
+
+    monkeypatch.setattr(video_tasks, "store", stumble)
+    # when
+    made = submit(video)
+    # then
+    assert tried == [made["id"]] * 2
+    assert VideoTask.objects.get().pk == made["id"]
 
 
 def test_a_client_that_hangs_up_while_it_asks_still_has_its_video(world, studio, video, relay):
@@ -651,7 +672,6 @@ def test_an_upstream_that_says_nothing_useful_changes_nothing(world, studio, vid
     for reply in (
         json_reply({"error": {"message": "x"}}, 500),
         json_reply([]),
-        RESET,
         json_reply({"id": "y", "status": "completed"}),
     ):
         studio.script.append(reply)

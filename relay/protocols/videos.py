@@ -21,7 +21,7 @@ from relay.errors import RelayError
 from relay.protocols.base import Feature, Media, Request, Target
 from relay.protocols.fields import Fields, given, no_deep_nesting, read_object, string, value_of
 from relay.protocols.form import number
-from relay.protocols.plain_json import add_text, add_unknown
+from relay.protocols.plain_json import add_text, add_unknown, tier_of
 
 _encode = msgspec.json.encode
 DEFAULT_MODEL, DEFAULT_SECONDS = "sora-2", 4
@@ -30,7 +30,7 @@ MAX_SECONDS, MAX_SIDE = 600, 16_384
 USUAL_PIXELS = 1366 * 768
 MAX_ID = 200
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
-_KNOWN = frozenset({"model", "prompt", "seconds", "size", "input_reference", "user"})
+_KNOWN = frozenset({"model", "prompt", "seconds", "size", "input_reference", "user", "service_tier"})
 # Some servers make more, or longer, by these.
 _CHARGED = ("n", "n_seconds", "duration", "num_frames", "frames", "fps", "quality", "resolution", "num_outputs")
 # What names a thing that is stored upstream, of which nobody knows here whose it is.
@@ -134,7 +134,7 @@ def _request(fields: Fields, model: str, wanted: Wanted, charged: tuple[str, ...
     request = Request("videos", fields, model, output=False, options=wanted)
     add_text(request, wanted.prompt)
     add_unknown(request, _KNOWN)
-    request.features = [Feature(name) for name in charged if given(fields, name)]
+    request.features = tier_of(fields) + [Feature(name) for name in charged if given(fields, name)]
     if wanted.file or wanted.image_url:
         request.media.append(Media("image"))
     return request
