@@ -150,7 +150,7 @@ LOGGING = {
     "filters": {
         "no_websockets": {
             "()": "django.utils.log.CallbackFilter",
-            "callback": lambda record: "WebSocket" not in record.msg and "completing handshake" not in record.msg,
+            "callback": lambda record: not any(said in record.msg for said in ("WebSocket", "completing handshake")),
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 
 from costrouter.lib import ids, netguard
-from relay import pipeline, realtime
+from relay import models_list, pipeline, realtime
 from relay.context import Context
 from relay.endpoints import ENDPOINTS, Endpoint, allowed_methods, match
 from relay.errors import RelayError
@@ -54,7 +55,7 @@ async def handle(scope: Scope, receive: Receive, send: Send, runtime: Runtime) -
     found = match(method, path)
     ctx = Context(
         request_id=ids.request_id(),
-        endpoint=found[0] if found else _UNKNOWN[_spoken(path, headers)],
+        endpoint=_endpoint(found[0] if found else None, path, headers),
         headers=headers,
         client_ip=_client_ip(scope, headers),
         receive=receive,
@@ -96,11 +97,12 @@ async def _refuse(ctx: Context, runtime: Runtime, error: RelayError) -> None:
         await send_reply(ctx, error_reply(error, ctx.endpoint.protocol))
 
 
-def _spoken(path: str, headers: dict[bytes, bytes]) -> str:
-    """The dialect of a client whose path is unknown: by its path, then by its headers."""
-    if path.startswith("/v1beta") or b"x-goog-api-key" in headers:
-        return "gemini"
-    return "anthropic" if b"anthropic-version" in headers else "chat"
+def _endpoint(found: Endpoint | None, path: str, headers: dict[bytes, bytes]) -> Endpoint:
+    """The endpoint, in the caller's dialect where its row names none: by the path, then by the headers."""
+    if found is not None and found.protocol != "models":
+        return found
+    spoken = "gemini" if path.startswith("/v1beta") else models_list.shape_by_headers(headers)
+    return _UNKNOWN[spoken] if found is None else replace(found, protocol=spoken)
 
 
 async def _no_endpoint(ctx: Context, method: str, path: str) -> None:

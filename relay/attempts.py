@@ -19,6 +19,7 @@ from relay.protocols.base import Target
 from relay.protocols.fields import top_level
 from relay.providers import PROVIDERS, Fault
 from relay.providers.base import Call
+from relay.secrets import echoes
 from relay.upstream import (
     MAX_ERROR_BYTES,
     UpstreamFailure,
@@ -87,22 +88,31 @@ async def send(
     target = Target(
         model=model,
         cap=ctx.cap,
-        cap_field=provider.output_cap,
-        stores=provider.stores,
+        cap_field=provider.cap_field(channel.base_url),
+        stores=provider.keeps(way.spoken),
         default_cap=min(route.model.max_output or DEFAULT_CAP, route.model.context_window or DEFAULT_CAP),
     )
     call = Call(
         base_url=channel.base_url,
-        dialect=way.dialect.name,
+        dialect=way.spoken,
         model=model,
         stream=request.stream,
         action="" if way.converts else getattr(request.options, "action", ""),
+        credentials=channel.credentials,
+        version=ctx.headers.get(b"anthropic-version", b"").decode("latin-1") if provider.shape is not None else "",
     )
-    body = way.body(target)
-    if provider.shape is not None and isinstance(body, bytes):
-        body = msgspec.json.encode(provider.shape(call, top_level.decode(body)))
+    try:
+        body = way.body(target)
+        if provider.shape is not None and isinstance(body, bytes):
+            body = msgspec.json.encode(provider.shape(call, top_level.decode(body)))
+    except RelayError as error:
+        # What this channel's provider alone cannot say.
+        raise ClientFault(
+            error.status, error_body(error, ctx.endpoint.protocol), [(b"content-type", b"application/json")]
+        ) from error
+    own_dialect = "" if way.converts else request.dialect
     response = await upstreams.send(
-        channel, call, body=body, headers=forwarded_headers(ctx.headers, request.dialect), silence=silence
+        channel, call, body=body, headers=forwarded_headers(ctx.headers, own_dialect), silence=silence
     )
     if 200 <= response.status < 300:
         return response
@@ -113,7 +123,7 @@ async def send(
 async def _raise_error(
     ctx: Context, response: aiohttp.ClientResponse, fault: Callable[[int, bytes], Fault], channel: ChannelInfo
 ) -> None:
-    status, secret, way = response.status, channel.credentials.encode(), ctx.ways[channel.id]
+    status, way = response.status, ctx.ways[channel.id]
     whole = False
     try:
         async with asyncio.timeout(_ERROR_BODY_SECONDS):
@@ -124,12 +134,12 @@ async def _raise_error(
     finally:
         close(response, whole=whole)
     # Whatever it says, an answer that echoes the credentials never passes through.
-    if whole and fault(status, body) is Fault.CLIENT and not (secret and secret in body):
+    if whole and fault(status, body) is Fault.CLIENT and not echoes(channel.credentials, body):
         kind = response.headers.get("content-type", "")
         if not _is_object(body):
             body, kind = error_body(_wordless(status), ctx.endpoint.protocol), ""
         elif way.converts:
-            body, kind = reworded(body, status, way.dialect.name, ctx.endpoint.protocol), ""
+            body, kind = reworded(body, status, way.spoken, ctx.endpoint.protocol), ""
         content_type = kind.encode("ascii", "ignore") if "json" in kind.lower() else b"application/json"
         raise ClientFault(status, body, [(b"content-type", content_type), *returned_headers(response)])
     raise UpstreamFailure(f"status {status}", status=status)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 
 from channels_app.snapshot import ChannelInfo
 from relay import ir
 from relay.errors import RelayError
+from relay.multipart import Upload
 from relay.protocols import DIALECTS
 from relay.protocols.base import (
+    EVENTS,
     Answer,
     Conversation,
     CostOf,
@@ -21,8 +24,11 @@ from relay.protocols.base import (
     Keeping,
     Reader,
     Request,
+    Streaming,
     Target,
 )
+from relay.protocols.embeddings_convert import CONVERSIONS as EMBEDDINGS
+from relay.protocols.embeddings_convert import Pair
 from relay.providers import PROVIDERS
 
 # For a client dialect, the others from the nearest on: Responses carries reasoning that chat cannot.
@@ -41,6 +47,14 @@ class Passing:
     dialect: Dialect
     request: Request
     converts: bool = False
+
+    @property
+    def spoken(self) -> str:
+        return self.dialect.name
+
+    @property
+    def streaming(self) -> Streaming:
+        return self.dialect.streaming
 
     def body(self, target: Target) -> bytes:
         """The body for an upstream."""
@@ -66,6 +80,14 @@ class Converting:
     seed: str
     converts: bool = True
 
+    @property
+    def spoken(self) -> str:
+        return self.dialect.name
+
+    @property
+    def streaming(self) -> Streaming:
+        return self.dialect.streaming
+
     def body(self, target: Target) -> bytes:
         """The body for an upstream. Raises RelayError for what it cannot express."""
         return _conversation(self.dialect).from_ir(self.asked, target)
@@ -75,6 +97,7 @@ class Converting:
         answer = _conversation(self.dialect).answer_to_ir(body)
         if answer is None:
             return None
+        answer.created = answer.created or int(time.time())
         client = _conversation(DIALECTS[self.request.dialect])
 
         def render(units: dict[str, int], cost: str) -> bytes:
@@ -89,7 +112,49 @@ class Converting:
         return ConvertingReader(_conversation(self.dialect).decoder(), client.encoder(self.request, self.seed))
 
 
-Way = Passing | Converting
+@dataclass(slots=True)
+class Embedding:
+    """Embeddings in another dialect. Never streamed."""
+
+    spoken: str
+    request: Request
+    pair: Pair
+    converts: bool = True
+
+    def body(self, target: Target) -> bytes:
+        """The body for an upstream. Raises RelayError for what it cannot express."""
+        return self.pair.body(self.request, target)
+
+    def read_answer(self, body: bytes) -> Answer | None:
+        """An upstream's answer, to be rendered in the client's dialect."""
+        return self.pair.read_answer(body, self.request)
+
+    def reader(self, cost_of: CostOf) -> Reader:
+        """There is none: an embedding is no stream."""
+        raise AssertionError
+
+    @property
+    def streaming(self) -> Streaming:
+        return EVENTS
+
+
+class Way(Protocol):
+    """How a channel is asked. `spoken`: the dialect of what it gets; `converts`: it is not the client's own."""
+
+    @property
+    def spoken(self) -> str: ...
+
+    @property
+    def converts(self) -> bool: ...
+
+    @property
+    def streaming(self) -> Streaming: ...
+
+    def body(self, target: Target) -> bytes | Upload: ...
+
+    def read_answer(self, body: bytes) -> Answer | None: ...
+
+    def reader(self, cost_of: CostOf) -> Reader: ...
 
 
 class ConvertingReader:
@@ -132,7 +197,12 @@ class ConvertingReader:
     def read(self, event: bytes) -> bytes:
         """What an event says, in the client's dialect."""
         encode = self.encoder.encode
-        return b"".join([encode(said) for said in self._decoder.decode(event)])
+        out = b""
+        for said in self._decoder.decode(event):
+            if type(said) is ir.Start and not said.created:
+                said.created = int(time.time())
+            out += encode(said)
+        return out
 
     def read_rest(self, event: bytes) -> bytes:
         """Half an event decodes to nothing."""
@@ -148,11 +218,9 @@ def _conversation(dialect: Dialect) -> Conversation:
     return dialect.conversation
 
 
-def is_native(channel: ChannelInfo, dialect: str) -> bool:
-    """Whether a channel speaks a dialect: of conversations those it is set to, of others what its provider serves."""
-    if dialect in NEAREST:
-        return dialect in channel.dialects
-    return dialect in PROVIDERS[channel.provider].paths
+def is_native(channel: ChannelInfo, dialect: str, model: str) -> bool:
+    """Whether a channel takes a request for a model (by the name that clients use) in a dialect."""
+    return PROVIDERS[channel.provider].serves(dialect, channel.models[model], channel.dialects)
 
 
 def ways(request: Request, channels: tuple[ChannelInfo, ...], *, seed: str) -> dict[int, Way]:
@@ -162,18 +230,16 @@ def ways(request: Request, channels: tuple[ChannelInfo, ...], *, seed: str) -> d
     """
     found: dict[int, Way] = {}
     own = Passing(DIALECTS[request.dialect], request)
-    converted: dict[str, Converting | RelayError] = {}
+    tried: dict[str, Way | RelayError] = {}
     problem: RelayError | None = None
     for channel in channels:
-        if is_native(channel, request.dialect):
+        if is_native(channel, request.dialect, request.model):
             found[channel.id] = own
             continue
-        for name in NEAREST.get(request.dialect, ()):
-            if name not in channel.dialects:
-                continue
-            if name not in converted:
-                converted[name] = _convert(request, name, seed)
-            way = converted[name]
+        for name in _others(channel, request):
+            if name not in tried:
+                tried[name] = _convert(request, name, seed)
+            way = tried[name]
             if not isinstance(way, RelayError):
                 found[channel.id] = way
                 break
@@ -185,14 +251,26 @@ def ways(request: Request, channels: tuple[ChannelInfo, ...], *, seed: str) -> d
     return found
 
 
-def _convert(request: Request, name: str, seed: str) -> Converting | RelayError:
+def _others(channel: ChannelInfo, request: Request) -> list[str]:
+    """The other dialects in which a channel could be asked, the nearest first."""
+    provider = PROVIDERS[channel.provider]
+    if request.dialect in NEAREST:
+        spoken = provider.dialects_for(channel.models[request.model], channel.dialects)
+        return [name for name in NEAREST[request.dialect] if name in spoken]
+    return [name for dialect, name in EMBEDDINGS if dialect == request.dialect and name in provider.paths]
+
+
+def _convert(request: Request, name: str, seed: str) -> Way | RelayError:
     """A request in another dialect, or why it cannot be said there."""
-    source, target = DIALECTS[request.dialect], DIALECTS[name]
-    if source.conversation is None or target.conversation is None:
-        return RelayError("unsupported_endpoint", f"{request.model} is not served in this format.", param="model")
     try:
-        way = Converting(target, request, source.conversation.to_ir(request), seed)
+        way = _converting(request, name, seed)
         way.body(Target(model=request.model))
     except RelayError as error:
         return error
     return way
+
+
+def _converting(request: Request, name: str, seed: str) -> Converting | Embedding:
+    if (pair := EMBEDDINGS.get((request.dialect, name))) is not None:
+        return Embedding(name, request, pair)
+    return Converting(DIALECTS[name], request, _conversation(DIALECTS[request.dialect]).to_ir(request), seed)

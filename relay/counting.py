@@ -40,7 +40,7 @@ async def count_tokens(ctx: Context, runtime: Runtime, path: str) -> None:
 async def _count(ctx: Context, runtime: Runtime, request: Request) -> Reply:
     assert ctx.caller is not None
     route = routing.resolve(ctx.model, ctx.caller.key, runtime.snapshot.routing)
-    able = tuple(channel for channel in route.channels if is_native(channel, request.dialect))
+    able = tuple(channel for channel in route.channels if is_native(channel, request.dialect, ctx.model))
     own = Passing(DIALECTS[request.dialect], request)
     ctx.route, ctx.ways = replace(route, channels=able), {channel.id: own for channel in able}
     if able:

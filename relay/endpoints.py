@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 class Endpoint:
     """A method and a path, one part of which may be a `{parameter}` (a model's name, which may contain slashes; an id).
 
-    `protocol`: the client dialect, a row of `relay.protocols.DIALECTS` for what is forwarded. `meter`: what is charged,
-    for people; None for what is free and leaves no record. `units`: of these at least one must have a price of its own,
-    else the model is unpriced here. `handler`: a function, `module.name` within `relay`. `aliases`: other paths.
+    `protocol`: the client dialect, a row of `relay.protocols.DIALECTS` for what is forwarded; "models" stands for the
+    caller's. `meter`: what is charged, for people; None for what is free and leaves no record. `units`: of these at
+    least one must have a price of its own, else the model is unpriced here. `handler`: a function, `module.name` within
+    `relay`. `aliases`: other paths.
     `holds_for`: its hold stands by itself for so many seconds, since what it starts outlives the process.
     """
 
@@ -122,8 +123,8 @@ ENDPOINTS = (
     _video("content", "GET", "/{id}/content"),
     _video("delete", "DELETE", "/{id}"),
     _video("remix", "POST", "/{id}/remix", "seconds"),
-    Endpoint("models.list", "GET", "/v1/models", "Models", "chat", None, "models_list.list_models"),
-    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "chat", None, "models_list.get_model"),
+    Endpoint("models.list", "GET", "/v1/models", "Models", "models", None, "models_list.list_models"),
+    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "models", None, "models_list.get_model"),
     Endpoint("gemini.models", "GET", "/v1beta/models", "Models", "gemini_models", None, "models_list.list_models"),
     Endpoint(
         "gemini.models.get", "GET", "/v1beta/models/{model}", "Models", "gemini_models", None, "models_list.get_model"

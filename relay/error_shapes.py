@@ -37,22 +37,19 @@ def _body(status: int, code: str | None, message: str, kind: str, param: str | N
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
-def stream_error(error: RelayError, dialect: str) -> bytes:
-    """An error as the last event of a stream in a client's dialect.
+def stream_error(error: RelayError, dialect: str, *, content_type: bytes = b"text/event-stream") -> bytes | None:
+    """An error as the end of a stream in a client's dialect; None where the stream has no way to say it.
 
-    OpenAI's SDKs raise on a chunk with `error`; a Responses stream has an event of its own for it.
+    OpenAI's SDKs raise on a chunk with `error`. Gemini's clients may read a JSON array instead of events.
     """
-    shape = family(dialect)
+    shape, events = family(dialect), content_type.startswith(b"text/event-stream")
+    if shape == "gemini":
+        return gemini_errors.stream_error(error.status, error.code, error.message, sse=events)
+    if not events:
+        return None
     if shape == "anthropic":
         return anthropic_errors.stream_error(error.status, error.code, error.message)
-    if shape == "gemini":
-        return gemini_errors.stream_error(error.status, error.code, error.message)
-    body = error_body(error, dialect)
-    if dialect == "responses":
-        inside = msgspec.json.decode(body)
-        event = {"type": "error", "code": error.code, "message": error.message, "param": error.param, **inside}
-        return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
-    return b"data: " + body + b"\n\n"
+    return b"data: " + error_body(error, dialect) + b"\n\n"
 
 
 def reworded(body: bytes, status: int, spoken: str, dialect: str) -> bytes:

@@ -10,13 +10,11 @@ import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-import msgspec
 from django.conf import settings
 
 from billing.items import Granted, HoldItem, Refused
 from billing.models import Price
 from billing.writer import Writer, WriterUnavailable
-from channels_app.snapshot import ModelInfo
 from costrouter.lib.money import usd_text
 from relay import auth, capture, routing, tokens
 from relay.context import Context
@@ -29,7 +27,7 @@ from relay.protocols import DIALECTS
 from relay.protocols.base import Request
 from relay.providers import PROVIDERS
 from relay.quote import Quote, counted_bound, quote, text_bound
-from relay.reply import Reply, send_reply
+from relay.reply import send_reply
 from relay.runtime import Runtime
 from relay.snapshot import utc_now
 from relay.stream import StreamExchange
@@ -51,34 +49,8 @@ async def authenticate(ctx: Context, runtime: Runtime) -> None:
     auth.authorize(ctx.caller, ctx.client_ip)
 
 
-async def list_models(ctx: Context, runtime: Runtime, _: str) -> None:
-    """`GET /v1/models`: the models that this key may use."""
-    assert ctx.caller is not None
-    snapshot, now = runtime.snapshot, utc_now()
-    models = routing.visible_models(ctx.caller.key, snapshot.routing)
-    priced = [model for model in models if snapshot.price(model.name, Price.STANDARD, now) is not None]
-    await _send_json(ctx, {"object": "list", "data": [_model_object(model) for model in priced]})
-
-
-async def get_model(ctx: Context, runtime: Runtime, name: str) -> None:
-    """`GET /v1/models/{model}`."""
-    assert ctx.caller is not None
-    route = routing.resolve(name, ctx.caller.key, runtime.snapshot.routing)
-    if runtime.snapshot.price(name, Price.STANDARD, utc_now()) is None:
-        raise _unpriced(name)
-    await _send_json(ctx, _model_object(route.model))
-
-
 def _unpriced(name: str) -> RelayError:
     return RelayError("unpriced_model", f"The model {name} has no price here yet.", param="model")
-
-
-def _model_object(model: ModelInfo) -> dict[str, object]:
-    return {"id": model.name, "object": "model", "created": model.created, "owned_by": model.owned_by or "costrouter"}
-
-
-async def _send_json(ctx: Context, value: object) -> None:
-    await send_reply(ctx, Reply(200, [(b"content-type", b"application/json")], msgspec.json.encode(value)))
 
 
 async def forward(ctx: Context, runtime: Runtime, path: str) -> None:
@@ -118,7 +90,7 @@ async def serve(ctx: Context, runtime: Runtime) -> None:
     except BaseException:
         ctx.admission.release(0)
         raise
-    await (_stream if ctx.streamed else _plain)(ctx, runtime)
+    await exchange(ctx, runtime)
 
 
 async def admit(ctx: Context, runtime: Runtime) -> None:
@@ -188,7 +160,10 @@ def price(ctx: Context, runtime: Runtime) -> None:
     snapshot, features = runtime.snapshot, ctx.request.features
     ctx.route = routing.resolve(ctx.model, ctx.caller.key, snapshot.routing)
     now = utc_now()
-    tier = next((feature.tier for feature in features if feature.tier), Price.STANDARD)
+    tiers = {feature.tier: feature.field for feature in features if feature.tier}
+    if len(tiers) > 1:
+        raise RelayError("unpriced_feature", f"{' and '.join(tiers.values())} have no price together.")
+    tier = next(iter(tiers), Price.STANDARD)
     ctx.price = snapshot.price(ctx.model, tier, now)
     if ctx.price is None:
         if tier == Price.STANDARD or snapshot.price(ctx.model, Price.STANDARD, now) is None:
@@ -320,6 +295,11 @@ def too_little(refused: Refused, quoted: Quote) -> RelayError:
         f"This request needs {usd_text(quoted.minimum)}, but {where} has only {usd_text(refused.available)} available"
         f"{', ' if affords is not None else '. '}{advice}",
     )
+
+
+async def exchange(ctx: Context, runtime: Runtime) -> None:
+    """A request that was held for: forwarded, captured and answered."""
+    await (_stream if ctx.streamed else _plain)(ctx, runtime)
 
 
 async def _plain(ctx: Context, runtime: Runtime) -> None:

@@ -20,6 +20,7 @@ from costrouter.lib import crypto, netguard
 from costrouter.lib.upstreams import effective_dialects
 from relay.probe_asks import Ask, NothingToAsk, ask_of
 from relay.providers import PROVIDERS
+from relay.secrets import parts_of
 
 MAX_ANSWER_BYTES = 65_536
 EXCERPT = 600
@@ -173,19 +174,8 @@ def _judge(status: int | None, answer: bytes, ask: Ask) -> tuple[bool, str]:
 
 def _redact(text: str, credentials: str) -> str:
     """`text` without the credentials, whole or in parts, as they are or as JSON writes them, and without any token."""
-    secrets = {credentials, credentials.strip(), *_parts(credentials)}
+    secrets = {credentials, credentials.strip(), *parts_of(credentials)}
     for secret in sorted(secrets | {json.dumps(secret)[1:-1] for secret in secrets}, key=len, reverse=True):
         if secret:
             text = text.replace(secret, "[credentials]")
     return re.sub(r"(?i)\b(bearer\s+)[\w.~+/=-]{8,}", r"\1[credentials]", text)
-
-
-def _parts(credentials: str) -> list[str]:
-    """What credentials of several parts consist of: `ACCESS:SECRET:TOKEN`, or the JSON of a service account."""
-    if not credentials.startswith("{"):
-        return [part for part in re.split(r"[:@]", credentials) if len(part) > 15]
-    try:
-        found = json.loads(credentials)
-    except ValueError:
-        return []
-    return [found[name] for name in ("private_key", "private_key_id") if isinstance(found.get(name), str)]

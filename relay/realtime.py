@@ -136,7 +136,7 @@ class Session:
         await pipeline.admit(ctx, runtime)
         pipeline.price(ctx, runtime)
         assert ctx.route is not None
-        able = tuple(channel for channel in ctx.route.channels if is_native(channel, "realtime"))
+        able = tuple(channel for channel in ctx.route.channels if is_native(channel, "realtime", ctx.model))
         if not able:
             raise RelayError("unsupported_endpoint", f"No channel of {ctx.model} serves this endpoint.", param="model")
         ctx.route = replace(ctx.route, channels=able)
@@ -166,7 +166,7 @@ class Session:
         return model
 
     async def _connect(self, channel: ChannelInfo) -> aiohttp.ClientWebSocketResponse:
-        call = Call(channel.base_url, "realtime", channel.models[self.ctx.model])
+        call = Call(channel.base_url, "realtime", channel.models[self.ctx.model], credentials=channel.credentials)
         headers = forwarded_headers(self.ctx.headers, "chat")
         return await self.runtime.upstreams.connect(channel, call, headers=headers, max_bytes=MAX_EVENT_BYTES)
 

@@ -11,7 +11,13 @@ from relay.error_shapes import error_body, family
 from relay.errors import RelayError
 
 Header = tuple[bytes, bytes]
-_EXPOSED = b"x-request-id, request-id, x-costrouter-cost, x-costrouter-max-output, retry-after"
+_EXPOSED = b", ".join(
+    (
+        *(b"x-request-id", b"request-id", b"x-costrouter-cost", b"x-costrouter-max-output", b"retry-after"),
+        *(b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
+        *(b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"),
+    )
+)
 
 
 @dataclass(slots=True)

@@ -16,10 +16,11 @@ from relay import attempts, capture
 from relay.attempts import ClientFault, try_channels
 from relay.capture import COMMIT_SECONDS
 from relay.context import Context
+from relay.convert import ConvertingReader
 from relay.error_shapes import stream_error
 from relay.errors import RelayError
 from relay.protocols import DIALECTS
-from relay.protocols.base import Cutter, Keeping, Reader
+from relay.protocols.base import Cutter, Keeping, Reader, Telling
 from relay.protocols.sse import Splitter
 from relay.reply import Header, Reply, begin
 from relay.runtime import Runtime
@@ -67,6 +68,7 @@ class StreamExchange:
         self._next: Callable[[], Awaitable[bytes]] | None = None
         self._reader: Reader = _Nothing()
         self._by_body = False
+        self._kind = b""
         # Since when we wait for the upstream, or for a client that does not read.
         self._waiting, self._sending, self._silent = math.inf, math.inf, False
         self._timer: asyncio.TimerHandle | None = None
@@ -159,8 +161,8 @@ class StreamExchange:
         """Ask a channel, and read up to its first data event: until then, another channel may answer instead."""
         way = self.ctx.ways[channel.id]
         self._reader = way.reader(self._cost_of)
-        self._splitter = way.dialect.streaming.cutter()
-        self._by_body = way.dialect.streaming.by_body
+        self._splitter = way.streaming.cutter()
+        self._by_body = way.streaming.by_body
         self._response = None
         self._accepted = False
         opened = False
@@ -178,7 +180,8 @@ class StreamExchange:
             if not self._reader.started:
                 raise UpstreamFailure("error event" if self._reader.failed else "empty stream")
             opened = True
-            return out, [(b"content-type", self._content_type(response)), *returned_headers(response)]
+            self._kind = self._content_type(response)
+            return out, [(b"content-type", self._kind), *returned_headers(response)]
         except (UpstreamFailure, ClientFault, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -266,8 +269,7 @@ class StreamExchange:
         if ctx.keep is not None and not self.gone:
             await ctx.keep(cast(Keeping, reader).output)
         if not await done_within(committed, COMMIT_SECONDS):
-            error = RelayError("unavailable", "The answer could not be recorded in time.")
-            await self._send(stream_error(error, ctx.endpoint.protocol), last=True)
+            await self._tell(RelayError("unavailable", "The answer could not be recorded in time."))
             return
         await self._send(held, last=True)
 
@@ -306,11 +308,22 @@ class StreamExchange:
         if self.ctx.response_started:
             try:
                 async with asyncio.timeout(LAST_WORDS_SECONDS if self._cut else None):
-                    await self._send(stream_error(error, self.ctx.endpoint.protocol), last=True)
+                    await self._tell(error)
             except TimeoutError:
                 return  # a client that does not read must not keep us from stopping
         elif not self.gone:
             raise error
+
+    async def _tell(self, error: RelayError) -> None:
+        """End a stream with an error; one that cannot say it, as audio cannot, is broken off: the body never ends."""
+        reader = self._reader
+        speaker = reader.encoder if isinstance(reader, ConvertingReader) else reader
+        if hasattr(speaker, "error"):
+            said: bytes | None = cast(Telling, speaker).error(error)
+        else:
+            said = stream_error(error, self.ctx.endpoint.protocol, content_type=self._kind)
+        if said is not None:
+            await self._send(said, last=True)
 
     def _capture(
         self, status: str, units: dict[str, int], *, estimated: bool, error_code: str = ""

@@ -8,20 +8,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import cast
 
 from django.conf import settings
 
 from relay import pipeline
 from relay.audio_length import seconds_of
 from relay.context import Context
-from relay.convert import Way
 from relay.errors import RelayError
 from relay.multipart import Form, Upload, is_form, read_form
 from relay.pipeline import ClientGone
 from relay.plain import PlainExchange
 from relay.protocols import DIALECTS
-from relay.protocols.base import Answer, CostOf, Dialect, Reader, Request, Target
+from relay.protocols.base import Answer, CostOf, Dialect, Reader, Request, Streaming, Target
 from relay.runtime import Runtime
 from relay.stream import StreamExchange
 
@@ -40,6 +38,14 @@ class Uploading:
     request: Request
     form: Form
     converts: bool = False
+
+    @property
+    def spoken(self) -> str:
+        return self.dialect.name
+
+    @property
+    def streaming(self) -> Streaming:
+        return self.dialect.streaming
 
     def body(self, target: Target) -> Upload:
         """The form for an upstream, with what must change changed."""
@@ -86,12 +92,12 @@ async def _serve(ctx: Context, runtime: Runtime, form: Form) -> None:
         pipeline.price(ctx, runtime)
         pipeline.find_ways(ctx)
         way = Uploading(DIALECTS[request.dialect], request, form)
-        ctx.ways = cast(dict[int, Way], dict.fromkeys(ctx.ways, way))
+        ctx.ways = dict.fromkeys(ctx.ways, way)
         await pipeline.hold(ctx, runtime)
     except BaseException:
         ctx.admission.release(0)
         raise
-    await (pipeline._stream if ctx.streamed else pipeline._plain)(ctx, runtime)
+    await pipeline.exchange(ctx, runtime)
 
 
 def _close_after(ctx: Context, runtime: Runtime, form: Form) -> None:

@@ -156,7 +156,7 @@ class Upstreams:
         for _ in range(MAX_STALE):
             started = time.monotonic()
             try:
-                data = body if isinstance(body, bytes) else body.chunks()
+                data = (body or None) if isinstance(body, bytes) else body.chunks()
                 return await session.request(
                     method, prepared.url, data=data, headers=sent, timeout=timeout, allow_redirects=False
                 )
@@ -214,7 +214,7 @@ class Upstreams:
         except ValueError as error:
             raise UpstreamFailure("invalid URL") from error
         headers = CIMultiDict({"content-type": "application/json", "accept-encoding": "identity"})
-        headers.extend((name.decode(), value.decode()) for name, value in provider.headers(channel.credentials))
+        headers.extend((name.decode(), value.decode()) for name, value in provider.headers_of(call))
         if len(self._prepared) >= MAX_PREPARED:
             self._prepared.clear()
         prepared = self._prepared[channel.id, call] = _Prepared(channel, url, headers, provider.sign)

@@ -218,7 +218,12 @@ class Submission:
         finally:
             self._trying = False
         task = self._row(state)
-        await _stored(task)
+        try:
+            await _stored(task)
+        except video_tasks.HoldGone:
+            late = RelayError("upstream_timeout", "The upstream did not accept this video in time; it was not charged.")
+            capture.finish(ctx, writer, status=capture.UPSTREAM_ERROR, http_status=late.status, error_code=late.code)
+            raise late from None
         # From here on its hold is the task's.
         ctx.finished = True
         ctx.admission.release(0)

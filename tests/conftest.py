@@ -28,10 +28,15 @@ import uvloop
 from django.core.management.color import no_style
 from django.db import connection
 from django.test import TransactionTestCase
+from hypothesis import settings as hypothesis_settings
 
 from tests.doubles import Upstream
 from tests.waiting import eventually
 from tests.world import World
+
+# A busy machine is no failure.
+hypothesis_settings.register_profile("costrouter", deadline=None)
+hypothesis_settings.load_profile("costrouter")
 
 
 @pytest.fixture(scope="session")

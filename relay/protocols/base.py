@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from relay import ir
+from relay.errors import RelayError
 from relay.protocols.fields import Fields
 from relay.protocols.sse import Splitter
 
@@ -124,6 +125,13 @@ class Reader(Protocol):
 
     def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
         """The end of the stream: what may go at once, and what waits for the charge to be committed."""
+
+
+class Telling(Protocol):
+    """A reader, or an encoder, whose dialect numbers its events, so that only it can say how a stream ends."""
+
+    def error(self, error: RelayError) -> bytes:
+        """An error as the stream's last event."""
 
 
 class Keeping(Protocol):
