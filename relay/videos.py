@@ -29,9 +29,10 @@ from relay.video_asks import ask, ask_link, call_of
 create_video = video_submit.create
 DEFAULT_PAGE, MAX_PAGE = 20, 100
 # Of an upstream's headers, those of a video's bytes that go to the client; and of the client's, those that go there.
-_CONTENT_HEADERS = ("content-type", "content-length", "content-range", "accept-ranges", "etag", "last-modified")
+_CONTENT_HEADERS = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
 _ASKED_HEADERS = (b"range", b"if-range")
 _SERVED = (200, 206, 416)
+_BYTES = "application/octet-stream"
 
 
 async def get_video(ctx: Context, runtime: Runtime, task_id: str) -> None:
@@ -144,7 +145,10 @@ async def _open(
 
 async def _pass_on(ctx: Context, channel: ChannelInfo, response: aiohttp.ClientResponse) -> None:
     """Send a body as it comes, no faster than the client takes it. What was cut there is cut here."""
-    headers: list[Header] = [
+    # A page would run on the console's own origin.
+    kind = response.content_type if response.content_type.startswith(("video/", "image/")) else _BYTES
+    headers: list[Header] = [(b"content-type", kind.encode("ascii", "ignore"))]
+    headers += [
         (name.encode(), response.headers[name].encode("latin-1", "ignore"))
         for name in _CONTENT_HEADERS
         if name in response.headers

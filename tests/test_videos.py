@@ -440,12 +440,15 @@ def test_a_hold_that_was_swept_before_the_upstream_accepted_starts_no_task(world
     thread = threading.Thread(target=lambda: answers.append(video.post("/v1/videos", json=ASK)))
     thread.start()
     eventually(lambda: studio.seen)
+    hold = Hold.objects.get()
+    assert (hold.lease_id, (hold.deadline - hold.created_at).total_seconds()) == (None, pytest.approx(20 * 60, abs=5))
     Hold.objects.update(deadline=timezone.now() - timedelta(seconds=1))
     assert sweep() == 1
     gate.set()
     thread.join(20)
-    assert error_of(answers[0], 500, "internal_error")
+    error_of(answers[0], 504, "upstream_timeout")
     assert VideoTask.objects.count() == 0
+    eventually(lambda: world.record().status == "upstream_error")
     assert world.prove()["charged_nanos"] == 0
     assert world.balance() == (10 * USD, 0)
 
@@ -520,6 +523,16 @@ def test_bytes_that_are_cut_upstream_are_not_whole_here(world, studio, video):
     studio.script.append(Reply([b"half"], content_type="video/mp4", then="cut"))
     with pytest.raises(httpx.RemoteProtocolError):
         video.get(f"/v1/videos/{made['id']}/content")
+
+
+def test_bytes_that_are_a_page_are_no_page_here(world, studio, video):
+    made = submit(video)
+    studio.complete()
+    video.get(f"/v1/videos/{made['id']}")
+    studio.script.append(Reply([b"<script>"], content_type="text/html"))
+    answer = video.get(f"/v1/videos/{made['id']}/content")
+    assert (answer.content, answer.headers["content-type"]) == (b"<script>", "application/octet-stream")
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_bytes_that_the_upstream_lost(world, studio, video):
