@@ -25,7 +25,9 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 PREFIXES = ("/v1/", "/v1beta/")
-_UNKNOWN = {dialect: Endpoint("unknown", "", "", "", dialect, None, "") for dialect in ("chat", "anthropic", "gemini")}
+# The dialect in which a client of a shape is answered where its path says nothing.
+_DIALECTS = {"openai": "chat", "anthropic": "anthropic", "gemini": "gemini"}
+_UNKNOWN = {dialect: Endpoint("unknown", "", "", "", dialect, None, "") for dialect in _DIALECTS.values()}
 Handler = Callable[[Context, Runtime, str], Awaitable[None]]
 
 
@@ -101,7 +103,7 @@ def _endpoint(found: Endpoint | None, path: str, headers: dict[bytes, bytes]) ->
     """The endpoint, in the caller's dialect where its row names none: by the path, then by the headers."""
     if found is not None and found.protocol != "models":
         return found
-    spoken = "gemini" if path.startswith("/v1beta") else models_list.shape_by_headers(headers)
+    spoken = _DIALECTS["gemini" if path.startswith("/v1beta") else models_list.shape_by_headers(headers)]
     return _UNKNOWN[spoken] if found is None else replace(found, protocol=spoken)
 
 

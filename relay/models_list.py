@@ -82,7 +82,7 @@ async def _send(ctx: Context, value: object) -> None:
 
 def shape_of(ctx: Context) -> str:
     """Whose shape a client reads: "openai", "anthropic" or "gemini"."""
-    return "gemini" if family(ctx.endpoint.protocol) == "gemini" else shape_by_headers(ctx.headers)
+    return family(ctx.endpoint.protocol)
 
 
 def shape_by_headers(headers: Mapping[bytes, bytes]) -> str:

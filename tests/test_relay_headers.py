@@ -77,7 +77,9 @@ def test_only_named_headers_pass_in_either_direction(world, upstream, relay, cli
         "x-request-id": record.request_id,
         "x-content-type-options": "nosniff",
         "access-control-allow-origin": "*",
-        "access-control-expose-headers": "x-request-id, request-id, x-costrouter-cost, x-costrouter-max-output, retry-after",
+        "access-control-expose-headers": "x-request-id, request-id, x-costrouter-cost, x-costrouter-max-output, "
+        "retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+        "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
         "vary": "origin",
     }
     if stream:
