@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.changes import record_change
 from accounts.models import ConfigChange
-from billing.models import Budget, Hold, UsageRecord
+from billing.models import Budget, Hold, ProcessLease, UsageRecord
 from billing.services import append_price
 from billing.sweep import sweep
 from billing.writer import capture_now
@@ -415,10 +415,19 @@ def test_the_deadline_gives_back_what_is_held(world, studio, video):
     assert world.balance() == (10 * USD, 0)
 
 
-def test_a_sweep_before_the_deadline_leaves_it_alone_though_its_process_is_gone(world, studio, video):
+def test_a_video_outlives_the_process_that_asked_for_it(world, studio, video):
+    # given a process that is dead
     submit(video)
+    ProcessLease.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    # when
     assert sweep() == 0
-    assert Hold.objects.filter(captured=False).count() == 1
+    assert world.balance() == (10 * USD, 8 * EACH)
+    studio.complete()
+    make_due()
+    assert poll_videos() == 1
+    # then
+    assert (world.record().status, world.record().overrun_nanos) == ("ok", 0)
+    assert world.prove()["charged_nanos"] == 8 * EACH
 
 
 def test_a_video_seen_completed_at_its_deadline_is_charged_as_overrun(world, studio, video):

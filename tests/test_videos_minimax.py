@@ -9,12 +9,14 @@ import json
 from dataclasses import replace
 
 import pytest
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.models import Hold
 from channels_app.models import CatalogueModel
 from relay.errors import RelayError
+from relay.jobs import poll_videos
 from relay.models import VideoTask
 from relay.protocols import videos, videos_minimax
 from relay.protocols.base import Target
@@ -87,6 +89,8 @@ OK = {"status_code": 0, "status_msg": "success"}
         ({"task_id": "", "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, None),
         ({"task_id": TASK, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}, None),
         ({"status": "Success", "file_id": "5"}, None),
+        ({"task_id": "a\x00b", "base_resp": OK}, None),
+        ({"task_id": "\ud800", "base_resp": OK}, None),
         ([], None),
         ({}, None),
     ],
@@ -111,6 +115,11 @@ def test_a_video_that_it_made_and_one_that_it_would_not():
     found = videos_minimax.read(json.dumps(failed).encode())
     assert found is not None
     assert (found.status, found.error) == ("failed", ("content_policy_violation", "sensitive content"))
+
+
+@pytest.mark.parametrize("upstream_id", ["", "a\x00", "\ud800", "x" * 201, 5, None, ["x"]])
+def test_an_id_that_cannot_be_kept_is_none(upstream_id):
+    assert videos.read_video(json.dumps({"id": upstream_id, "status": "queued"}).encode()) is None
 
 
 JSON = st.recursive(
@@ -204,6 +213,16 @@ def test_from_request_to_bytes_with_the_exact_charge(world, studio, video):
     before = len(studio.seen)
     assert video.delete(f"/v1/videos/{made['id']}").json()["deleted"] is True
     assert len(studio.seen) == before
+    assert world.prove()["charged_nanos"] == 10 * EACH
+
+
+def test_the_worker_charges_it_and_remembers_its_file(world, studio, video):
+    made = video.post("/v1/videos", json=ASK).json()
+    studio.hailuo = {"status": "Success", "file_id": 205258526306433}
+    VideoTask.objects.update(poll_at=timezone.now())
+    assert poll_videos() == 1
+    assert VideoTask.objects.get().asset == "205258526306433"
+    assert video.get(f"/v1/videos/{made['id']}/content").content == BYTES
     assert world.prove()["charged_nanos"] == 10 * EACH
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote
 
 import msgspec
@@ -219,7 +219,7 @@ def read_video(body: bytes) -> State | None:
     if found is None:
         return None
     upstream_id, status = found.get("id"), found.get("status")
-    if not isinstance(upstream_id, str) or not 0 < len(upstream_id) <= MAX_ID or not isinstance(status, str):
+    if not is_id(upstream_id) or not isinstance(status, str):
         return None
     size = found.get("size")
     return State(
@@ -231,6 +231,11 @@ def read_video(body: bytes) -> State | None:
         expires_at=whole(found.get("expires_at"), 1, 1 << 40),
         error=_error(found.get("error")),
     )
+
+
+def is_id(value: Any) -> TypeGuard[str]:
+    """Whether an upstream's id is one that can be kept and asked for."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable()
 
 
 def _error(value: Any) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from relay import ir
 from relay.errors import RelayError
 from relay.protocols.base import Request, Target
 from relay.protocols.fields import given
-from relay.protocols.videos import MAX_ID, Problem, State, VideoApi, Wanted, read_any, segment, text, whole
+from relay.protocols.videos import Problem, State, VideoApi, Wanted, is_id, read_any, segment, text, whole
 
 WHERE = "MiniMax"
 # It makes videos of 6 seconds unless it is told otherwise.
@@ -111,7 +111,7 @@ def link(answer: bytes) -> str | None:
 def _id(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         value = str(value)
-    return value if isinstance(value, str) and len(value) <= MAX_ID else ""
+    return value if is_id(value) else ""
 
 
 def _status(task: str) -> str:
