@@ -42,14 +42,11 @@ def _gemini(name: str, action: str, protocol: str, meter: str, handler: str, uni
     return Endpoint(name, "POST", "/v1beta" + path, "Gemini", protocol, meter, handler, units, ("/v1" + path,))
 
 
-def _video(name: str, method: str, path: str, meter: str | None = None) -> Endpoint:
+def _video(name: str, method: str, path: str, handler: str, meter: str | None = None) -> Endpoint:
     """A video's, in OpenAI's format: what starts one is charged, once it is made."""
-    units = ("seconds", "calls") if meter is not None else ()
+    units, holds_for = (("seconds", "calls"), _SUBMITS_FOR) if meter is not None else ((), None)
     path = "/v1/videos" + path
-    holds_for = _SUBMITS_FOR if meter is not None else None
-    return Endpoint(
-        f"videos.{name}", method, path, "Video", "videos", meter, f"videos.{name}_video", units, holds_for=holds_for
-    )
+    return Endpoint(f"videos.{name}", method, path, "Video", "videos", meter, handler, units, holds_for=holds_for)
 
 
 ENDPOINTS = (
@@ -117,12 +114,12 @@ ENDPOINTS = (
         "realtime.upgrade_required",
         _TOKENS,
     ),
-    _video("create", "POST", "", "seconds"),
-    _video("list", "GET", ""),
-    _video("get", "GET", "/{id}"),
-    _video("content", "GET", "/{id}/content"),
-    _video("delete", "DELETE", "/{id}"),
-    _video("remix", "POST", "/{id}/remix", "seconds"),
+    _video("create", "POST", "", "video_submit.create", "seconds or calls"),
+    _video("list", "GET", "", "videos.list_videos"),
+    _video("get", "GET", "/{id}", "videos.get_video"),
+    _video("content", "GET", "/{id}/content", "videos.content"),
+    _video("delete", "DELETE", "/{id}", "videos.delete_video"),
+    _video("remix", "POST", "/{id}/remix", "videos.remix", "seconds or calls"),
     Endpoint("models.list", "GET", "/v1/models", "Models", "models", None, "models_list.list_models"),
     Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "models", None, "models_list.get_model"),
     Endpoint("gemini.models", "GET", "/v1beta/models", "Models", "gemini_models", None, "models_list.list_models"),

@@ -227,7 +227,7 @@ class Submission:
         # From here on its hold is the task's.
         ctx.finished = True
         ctx.admission.release(0)
-        return Reply(200, [(b"content-type", b"application/json")], msgspec.json.encode(view(task)))
+        return Reply(200, [(b"content-type", b"application/json")], msgspec.json.encode(video_tasks.view(task)))
 
     async def _attempt(self, channel: ChannelInfo) -> State:
         ctx, api = self.ctx, self._way(channel).api
@@ -304,23 +304,3 @@ async def _stored(task: VideoTask) -> None:
         else:
             return
     await in_thread(lambda: video_tasks.store(task))
-
-
-def view(task: VideoTask) -> dict[str, object]:
-    """A video as its client sees it."""
-    failed = task.status == VideoTask.Status.FAILED
-    return {
-        "id": task.pk,
-        "object": "video",
-        "created_at": int(task.created_at.timestamp()),
-        "status": task.status,
-        "model": task.model,
-        "progress": task.progress,
-        "prompt": task.prompt,
-        "seconds": str(task.seconds),
-        "size": task.size,
-        "completed_at": int(task.completed_at.timestamp()) if task.completed_at and not failed else None,
-        "expires_at": int(task.expires_at.timestamp()) if task.expires_at else None,
-        "remixed_from_video_id": task.remixed_from or None,
-        "error": {"code": task.error_code, "message": task.error_message} if failed else None,
-    }

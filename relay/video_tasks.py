@@ -1,7 +1,7 @@
 """Videos in the database: stored when an upstream accepts one, charged once when it is seen completed.
 
-All of it blocks. Whoever sees a video end (a client's request, or the worker) first commits its capture, which inserts
-its record and moves its money only once however many do it, and then closes its row as the record has it.
+Its database work blocks. Whoever sees a video end (a client's request, or the worker) first commits its capture,
+which inserts its record and moves its money only once however many do it; then closes its row as the record has it.
 """
 
 from __future__ import annotations
@@ -66,6 +66,26 @@ def page(
         rows = rows.filter(**{"request_id__gt" if ascending else "request_id__lt": last})
     found = list(rows.filter(deleted_at=None).order_by(order)[: limit + 1])
     return found[:limit], len(found) > limit
+
+
+def view(task: VideoTask) -> dict[str, object]:
+    """A video as its client sees it."""
+    failed = task.status == VideoTask.Status.FAILED
+    return {
+        "id": task.pk,
+        "object": "video",
+        "created_at": int(task.created_at.timestamp()),
+        "status": task.status,
+        "model": task.model,
+        "progress": task.progress,
+        "prompt": task.prompt,
+        "seconds": str(task.seconds),
+        "size": task.size,
+        "completed_at": int(task.completed_at.timestamp()) if task.completed_at and not failed else None,
+        "expires_at": int(task.expires_at.timestamp()) if task.expires_at else None,
+        "remixed_from_video_id": task.remixed_from or None,
+        "error": {"code": task.error_code, "message": task.error_message} if failed else None,
+    }
 
 
 def charge(task: VideoTask, state: State) -> CaptureItem:

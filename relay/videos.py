@@ -26,7 +26,6 @@ from relay.upstream import UpstreamFailure, close
 from relay.video_apis import api_of
 from relay.video_asks import ask, ask_link, call_of
 
-create_video = video_submit.create
 DEFAULT_PAGE, MAX_PAGE = 20, 100
 # Of an upstream's headers, those of a video's bytes that go to the client; and of the client's, those that go there.
 _CONTENT_HEADERS = ("content-length", "content-range", "accept-ranges", "etag", "last-modified")
@@ -37,10 +36,10 @@ _BYTES = "application/octet-stream"
 
 async def get_video(ctx: Context, runtime: Runtime, task_id: str) -> None:
     """`GET /v1/videos/{id}`."""
-    await _send(ctx, 200, view(await _looked_at(ctx, runtime, task_id)))
+    await _send(ctx, 200, video_tasks.view(await _looked_at(ctx, runtime, task_id)))
 
 
-async def list_video(ctx: Context, runtime: Runtime, _: str) -> None:
+async def list_videos(ctx: Context, runtime: Runtime, _: str) -> None:
     """`GET /v1/videos`: an organization's videos, the newest first."""
     assert ctx.caller is not None
     organization_id, query = ctx.caller.key.organization_id, parse_qs(ctx.query)
@@ -59,7 +58,9 @@ async def list_video(ctx: Context, runtime: Runtime, _: str) -> None:
         raise _unknown(after)
     tasks, has_more = found
     ends = {"first_id": tasks[0].pk, "last_id": tasks[-1].pk} if tasks else {"first_id": None, "last_id": None}
-    await _send(ctx, 200, {"object": "list", "data": [view(task) for task in tasks], "has_more": has_more, **ends})
+    await _send(
+        ctx, 200, {"object": "list", "data": [video_tasks.view(task) for task in tasks], "has_more": has_more, **ends}
+    )
 
 
 async def delete_video(ctx: Context, runtime: Runtime, task_id: str) -> None:
@@ -87,7 +88,7 @@ async def delete_video(ctx: Context, runtime: Runtime, task_id: str) -> None:
     await _send(ctx, 200, {"id": task.pk, "object": "video.deleted", "deleted": True})
 
 
-async def remix_video(ctx: Context, runtime: Runtime, task_id: str) -> None:
+async def remix(ctx: Context, runtime: Runtime, task_id: str) -> None:
     """`POST /v1/videos/{id}/remix`: a new video from one that is there, at the channel that has it."""
     pipeline.require_writer(runtime)
     task = await _looked_at(ctx, runtime, task_id)
@@ -97,7 +98,7 @@ async def remix_video(ctx: Context, runtime: Runtime, task_id: str) -> None:
     await video_submit.remix(ctx, runtime, task, channel)
 
 
-async def content_video(ctx: Context, runtime: Runtime, task_id: str) -> None:
+async def content(ctx: Context, runtime: Runtime, task_id: str) -> None:
     """`GET /v1/videos/{id}/content`: its bytes, as they come."""
     variant = parse_qs(ctx.query).get("variant", ["video"])[0]
     task = await _looked_at(ctx, runtime, task_id)
@@ -224,6 +225,3 @@ def _not_there(task: VideoTask) -> RelayError:
 async def _send(ctx: Context, status: int, value: object) -> None:
     headers = [(b"content-type", b"application/json")]
     await send_reply(ctx, Reply(status, headers, msgspec.json.encode(value)))
-
-
-view = video_submit.view
