@@ -29,6 +29,7 @@ class Endpoint:
 
 
 _TOKENS = ("input", "output")
+_EMBEDDINGS, _MODELS = "Embeddings, rerank, moderation", "Models and realtime"
 _FORWARD, _UPLOAD = "pipeline.forward", "uploads.forward"
 _IMAGES, _PICTURES = "images or tokens", ("images", "image_out", "output")
 _SECONDS, _HEARD = "seconds or tokens", ("seconds", "audio_in", "input")
@@ -78,19 +79,19 @@ ENDPOINTS = (
     _gemini("gemini.count_tokens", "countTokens", "gemini_count", "free", "counting.count_tokens"),
     _gemini("gemini.embed", "embedContent", "gemini_embed", "tokens", _FORWARD, ("input",)),
     _gemini("gemini.batch_embed", "batchEmbedContents", "gemini_embed", "tokens", _FORWARD, ("input",)),
-    Endpoint("embeddings", "POST", "/v1/embeddings", "Embeddings", "embeddings", "tokens", _FORWARD, ("input",)),
+    Endpoint("embeddings", "POST", "/v1/embeddings", _EMBEDDINGS, "embeddings", "tokens", _FORWARD, ("input",)),
     Endpoint(
         "rerank",
         "POST",
         "/v1/rerank",
-        "Embeddings",
+        _EMBEDDINGS,
         "rerank",
         "searches or tokens",
         _FORWARD,
         ("searches", "input", "calls"),
     ),
     Endpoint(
-        "moderations", "POST", "/v1/moderations", "Embeddings", "moderations", "calls", _FORWARD, ("calls", "input")
+        "moderations", "POST", "/v1/moderations", _EMBEDDINGS, "moderations", "calls", _FORWARD, ("calls", "input")
     ),
     Endpoint("images.generations", "POST", "/v1/images/generations", "Images", "images", _IMAGES, _FORWARD, _PICTURES),
     Endpoint("images.edits", "POST", "/v1/images/edits", "Images", "image_edits", _IMAGES, _UPLOAD, _PICTURES),
@@ -104,27 +105,33 @@ ENDPOINTS = (
     Endpoint(
         "audio.translations", "POST", "/v1/audio/translations", "Audio", "translations", _SECONDS, _UPLOAD, _HEARD
     ),
-    Endpoint(
-        "realtime",
-        "GET",
-        "/v1/realtime",
-        "Models and realtime",
-        "realtime",
-        "tokens",
-        "realtime.upgrade_required",
-        _TOKENS,
-    ),
     _video("create", "POST", "", "video_submit.create", "seconds or calls"),
     _video("list", "GET", "", "videos.list_videos"),
     _video("get", "GET", "/{id}", "videos.get_video"),
     _video("content", "GET", "/{id}/content", "videos.content"),
     _video("delete", "DELETE", "/{id}", "videos.delete_video"),
     _video("remix", "POST", "/{id}/remix", "videos.remix", "seconds or calls"),
-    Endpoint("models.list", "GET", "/v1/models", "Models", "models", None, "models_list.list_models"),
-    Endpoint("models.get", "GET", "/v1/models/{model}", "Models", "models", None, "models_list.get_model"),
-    Endpoint("gemini.models", "GET", "/v1beta/models", "Models", "gemini_models", None, "models_list.list_models"),
+    Endpoint("models.list", "GET", "/v1/models", _MODELS, "models", None, "models_list.list_models"),
     Endpoint(
-        "gemini.models.get", "GET", "/v1beta/models/{model}", "Models", "gemini_models", None, "models_list.get_model"
+        "models.get",
+        "GET",
+        "/v1/models/{model}",
+        _MODELS,
+        "models",
+        None,
+        "models_list.get_model",
+        aliases=("/v1beta/models/{model}",),
+    ),
+    Endpoint("gemini.models", "GET", "/v1beta/models", _MODELS, "models", None, "models_list.list_models"),
+    Endpoint(
+        "realtime",
+        "GET",
+        "/v1/realtime",
+        _MODELS,
+        "realtime",
+        "tokens",
+        "realtime.upgrade_required",
+        _TOKENS,
     ),
     Endpoint("account.generation", "GET", "/v1/generation", "Account", "chat", None, "account.generation"),
     Endpoint("account.credits", "GET", "/v1/credits", "Account", "chat", None, "account.credits"),
