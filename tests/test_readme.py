@@ -11,6 +11,7 @@ from django.core.management import get_commands, load_command_class
 from costrouter.env import VARIABLES
 from costrouter.lib.presets import PRESETS
 from costrouter.lib.upstreams import KINDS
+from relay.endpoints import ENDPOINTS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,6 +48,12 @@ def test_providers_are_those_of_the_table() -> None:
         if kind.name != "sandbox"
     ]
     assert f"`openai_compatible`: {names(tuple(PRESETS))}." in " ".join(README.split())
+
+
+def test_endpoints_are_those_of_the_table() -> None:
+    assert rows("Endpoints") == [
+        [endpoint.category, f"`{endpoint.method} {endpoint.path}`", endpoint.meter or "free"] for endpoint in ENDPOINTS
+    ]
 
 
 @pytest.mark.parametrize("cell", [row[0] for row in rows("Commands")])
