@@ -1,0 +1,90 @@
+"""Every client meets every upstream, by its official SDK and streamed or not: the same questions, the same answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sdk.clients import CLIENTS, Ask, Forecast
+from tests.sdk.conftest import DOUBLES
+from tests.sdk.mind import THOUGHT
+
+PAIRS = [
+    pytest.param(client, upstream, stream, id=f"{client}-{upstream}-{'stream' if stream else 'whole'}")
+    for client in CLIENTS
+    for upstream in DOUBLES
+    for stream in (False, True)
+]
+# What one answer costs, in nanos: 3 USD a million in, 0.3 read from a cache, 3.75 written to one, 15 out.
+COSTS = {
+    "chat": 60 * 3_000 + 40 * 300 + 20 * 15_000,
+    "responses": 60 * 3_000 + 40 * 300 + 20 * 15_000,
+    "anthropic": 50 * 3_000 + 40 * 300 + 10 * 3_750 + 20 * 15_000,
+    "gemini": 60 * 3_000 + 40 * 300 + 20 * 15_000,
+}
+# Why an answer ended, in each client's words.
+STOPS = {
+    "chat": {"stop": "stop", "calls": "tool_calls", "length": "length"},
+    "responses": {"stop": "completed", "calls": "completed", "length": "incomplete: max_output_tokens"},
+    "anthropic": {"stop": "end_turn", "calls": "tool_use", "length": "max_tokens"},
+    "gemini": {"stop": "STOP", "calls": "STOP", "length": "MAX_TOKENS"},
+}
+# Name → (question, its answer, why that ended).
+PLAIN = {
+    "plain": (Ask("Hello you"), "Hello there, Zoë! 🌍", "stop"),
+    "image": (Ask("Picture this", image=True), "A red pixel.", "stop"),
+    "cap": (Ask("Long tale", cap=16), "Once upon a time", "length"),
+    "structured": (Ask("Structure it", structured=True), '{"city": "Paris", "celsius": 18}', "stop"),
+}
+TOOLS = {
+    "one call": (Ask("Weather in Paris", tools=True), ["Paris"]),
+    "parallel calls": (Ask("Weather in Paris and Rome", tools=True), ["Paris", "Rome"]),
+    "thought calls": (Ask("Consider Paris and Rome", tools=True, think=True), ["Paris", "Rome"]),
+}
+# Chat has no word for showing thoughts, and these do not show them unasked.
+HIDDEN = {("chat", "responses"), ("chat", "gemini")}
+CALL_ID = {"chat": "call_{}aB", "responses": "call_{}aB", "anthropic": "toolu_{}aB", "gemini": "gem{}aB"}
+
+
+def right(double, call, *args):
+    """What a call returns, once the double had nothing to complain of."""
+    try:
+        return call(*args)
+    finally:
+        assert not double.wrongs, double.wrongs
+
+
+@pytest.mark.parametrize(("client", "upstream", "stream"), PAIRS)
+def test_a_pair(world, relay, place, subtests, client, upstream, stream):
+    double = place(upstream)
+    sdk = CLIENTS[client](relay.url, world.secret, "double-2", stream=stream)
+    usage, stops = sdk.usage_of(double.units), STOPS[client]
+    answers = 0
+
+    for name, (ask, text, stop) in PLAIN.items():
+        with subtests.test(name):
+            heard = right(double, sdk.ask, ask)
+            assert (heard.text, heard.calls, heard.stop) == (text, [], stops[stop])
+            assert heard.usage == usage
+            assert heard.parsed == (Forecast(city="Paris", celsius=18) if ask.structured else None)
+            answers += 1
+
+    for name, (ask, cities) in TOOLS.items():
+        with subtests.test(name):
+            heard = right(double, sdk.ask, ask)
+            ids = [CALL_ID[upstream].format(number) for number in range(len(cities))]
+            assert heard.calls == [(id, "get_weather", {"city": city}) for id, city in zip(ids, cities, strict=True)]
+            assert (heard.text, heard.stop, heard.usage) == ("", stops["calls"], usage)
+            assert heard.thought == (THOUGHT if ask.think and (client, upstream) not in HIDDEN else "")
+            heard = right(double, sdk.tell, {id: f"sunny in {city}" for id, city in zip(ids, cities, strict=True)})
+            assert heard.text == "; ".join(f"{city}: sunny in {city}" for city in cities)
+            assert (heard.calls, heard.stop, heard.usage) == ([], stops["stop"], usage)
+            if ask.think:
+                assert double.facts[-1].signed
+            answers += 2
+
+    sdk.close()
+    records = world.records()
+    assert [record.units for record in records] == [double.units] * answers
+    assert [record.cost_nanos for record in records] == [COSTS[upstream]] * answers
+    assert {(record.status, record.model, record.streamed) for record in records} == {("ok", "double-2", stream)}
+    assert world.prove()["charged_nanos"] == answers * COSTS[upstream]
