@@ -103,6 +103,15 @@ def measure(name: str, url: str, key: str = "") -> list[float]:
     return rates
 
 
+def converted(name: str, url: str, key: str) -> None:
+    """The same through a conversion, an Anthropic client onto this upstream, beside a pass-through just before."""
+    for label, stream in (("plain, 32", 0), ("stream of 50, 32", 1)):
+        passed, _, _ = load(f"{url}/chat/completions", key, stream, 32, 0)
+        rate, median, late = load(f"{url}/messages", key, stream, 32, 0)
+        share = f"{passed / rate:.2f} times the cost of a pass-through"
+        print(f"{name:<22} {'converted ' + label:<24} {rate:>10,.0f}/s   p50 {median:>8}   p99 {late:>8}   {share}")
+
+
 def manage(*arguments: str, **environment: str) -> str:
     """Run a management command; its output."""
     command = [sys.executable, "manage.py", *arguments]
@@ -162,6 +171,7 @@ def relay(name: str, upstream: str, **environment: str) -> list[float]:
         ):
             ready(f"http://127.0.0.1:{port}/readyz")
             rates = measure(name, f"http://127.0.0.1:{port}/v1/chat/completions", made["api_key"])
+            converted(name, f"http://127.0.0.1:{port}/v1", made["api_key"])
         manage("sweep", **environment)
         manage("settle", **environment)
         report = json.loads(manage("reconcile", "--json", **environment))
