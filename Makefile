@@ -47,7 +47,7 @@ test: lint
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) manage.py check --deploy --fail-level ERROR
 	$(PY) -m pytest
-	$(PY) -m tests.servers -- $(PY) -m pytest
+	$(PY) -m tests.servers -- $(PY) -m pytest --servers
 
 bench: $(VENV)/installed-dev
 	bash tests/benchmarks/run.sh

@@ -39,6 +39,24 @@ hypothesis_settings.register_profile("costrouter", deadline=None)
 hypothesis_settings.load_profile("costrouter")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--servers", action="store_true", help="Only tests that a database or a Redis may make differ.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--servers`, tests of pure functions are left out: another database changes nothing for them."""
+    if not config.getoption("--servers"):
+        return
+    marks, fixtures = ("django_db", "e2e"), {"db", "transactional_db", "redis_url", "servers"}
+    kept = [
+        item
+        for item in items
+        if fixtures & set(getattr(item, "fixturenames", ())) or any(item.get_closest_marker(mark) for mark in marks)
+    ]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
     """SQLite as a file, as in production: threads of one process share nothing else."""

@@ -167,6 +167,7 @@ def test_schedule_expires_after_one_period() -> None:
         "billing.tasks.reconcile_nightly": 86_400,
         "billing.tasks.prune": 86_400,
         "relay.jobs.forget_turns": 3_600,
+        "relay.jobs.poll_videos": 10,
     }
     app.loader.import_default_modules()
     assert {entry["task"] for entry in schedule.values()} <= set(app.tasks)
