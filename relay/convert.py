@@ -89,8 +89,11 @@ class Converting:
         return self.dialect.streaming
 
     def body(self, target: Target) -> bytes:
-        """The body for an upstream. Raises RelayError for what it cannot express."""
-        return _conversation(self.dialect).from_ir(self.asked, target)
+        """The body for an upstream. Raises RelayError for what it cannot express, in the client's words."""
+        try:
+            return _conversation(self.dialect).from_ir(self.asked, target)
+        except ir.Unsupported as error:
+            raise error.in_words(_conversation(DIALECTS[self.request.dialect]).words) from None
 
     def read_answer(self, body: bytes) -> Answer | None:
         """An upstream's whole answer, to be rendered in the client's dialect."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -272,11 +273,25 @@ class Stop(msgspec.Struct):
 Event = Start | PartStart | Delta | Sealed | Probabilities | PartEnd | Stop
 
 
-def unsupported(field: str, where: str) -> RelayError:
-    """The 400 for what a target cannot express. `field` in the client's own words; `where`: "Anthropic", …"""
-    return RelayError(
-        "unsupported_field", f"{field} cannot be expressed for this model's upstream ({where}).", param=field
-    )
+class Unsupported(RelayError):
+    """The 400 for what a target cannot express. `where`: "Anthropic", …
+
+    `field` is in the client's own words, or, where only the neutral request is known, in chat's: see `in_words`.
+    """
+
+    def __init__(self, field: str, where: str) -> None:
+        message = f"{field} cannot be expressed for this model's upstream ({where})."
+        super().__init__("unsupported_field", message, param=field)
+        self.field, self.where = field, where
+
+    def in_words(self, words: Mapping[str, str]) -> Unsupported:
+        """The same with the client's own word for the field."""
+        return Unsupported(words.get(self.field, self.field), self.where)
+
+
+def unsupported(field: str, where: str) -> Unsupported:
+    """The 400 for what a target cannot express."""
+    return Unsupported(field, where)
 
 
 def normal(request: Request) -> Request:

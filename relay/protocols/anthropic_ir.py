@@ -8,4 +8,5 @@ from relay.protocols.anthropic_stream_ir import StreamDecoder, StreamEncoder
 from relay.protocols.anthropic_to_ir import to_ir
 from relay.protocols.base import Conversation
 
-CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, StreamDecoder, StreamEncoder)
+WORDS = {"stop": "stop_sequences", "parallel_tool_calls": "tool_choice.disable_parallel_tool_use"}
+CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, StreamDecoder, StreamEncoder, WORDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -181,7 +181,7 @@ class Conversation:
 
     `answer_to_ir`: an upstream's body, or None where it is no answer. `answer_from_ir(answer, request, seed, cost)`:
     `request` is the client's own, `seed` is unique to this request (32 hexadecimal digits), for ids.
-    `encoder(request, seed)`.
+    `encoder(request, seed)`. `words`: what `from_ir` calls by a name of chat's → this dialect's own.
     """
 
     to_ir: Callable[[Request], ir.Request]
@@ -190,6 +190,7 @@ class Conversation:
     answer_from_ir: Callable[[ir.Answer, Request, str, str], bytes]
     decoder: Callable[[], Decoder]
     encoder: Callable[[Request, str], Encoder]
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 class Cutter(Protocol):

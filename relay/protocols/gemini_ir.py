@@ -62,4 +62,15 @@ def answer_from_ir(answer: ir.Answer, request: Request, seed: str, cost: str) ->
     return encode(body)
 
 
-CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, Decoder, Encoder)
+WORDS = {
+    "n": "generationConfig.candidateCount",
+    "stop": "generationConfig.stopSequences",
+    "top_k": "generationConfig.topK",
+    "presence_penalty": "generationConfig.presencePenalty",
+    "frequency_penalty": "generationConfig.frequencyPenalty",
+    "logprobs": "generationConfig.responseLogprobs",
+    "a temperature above 1": "generationConfig.temperature above 1",
+    "JSON output without a schema": "generationConfig.responseMimeType without a schema",
+    "input_audio": "inlineData of audio",
+}
+CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, Decoder, Encoder, WORDS)

@@ -67,4 +67,5 @@ def whole(answer: ir.Answer, request: Request, seed: str) -> StreamEncoder:
     return encoder
 
 
-CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, StreamDecoder, StreamEncoder)
+WORDS = {"logprobs": "top_logprobs"}
+CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, StreamDecoder, StreamEncoder, WORDS)
