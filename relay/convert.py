@@ -233,16 +233,17 @@ def ways(request: Request, channels: tuple[ChannelInfo, ...], *, seed: str) -> d
     """
     found: dict[int, Way] = {}
     own = Passing(DIALECTS[request.dialect], request)
-    tried: dict[str, Way | RelayError] = {}
+    tried: dict[tuple[str, str], Way | RelayError] = {}
     problem: RelayError | None = None
     for channel in channels:
         if is_native(channel, request.dialect, request.model):
             found[channel.id] = own
             continue
         for name in _others(channel, request):
-            if name not in tried:
-                tried[name] = _convert(request, name, seed)
-            way = tried[name]
+            there = name, channel.models[request.model]
+            if there not in tried:
+                tried[there] = _convert(request, *there, seed)
+            way = tried[there]
             if not isinstance(way, RelayError):
                 found[channel.id] = way
                 break
@@ -263,11 +264,11 @@ def _others(channel: ChannelInfo, request: Request) -> list[str]:
     return [name for dialect, name in EMBEDDINGS if dialect == request.dialect and name in provider.paths]
 
 
-def _convert(request: Request, name: str, seed: str) -> Way | RelayError:
-    """A request in another dialect, or why it cannot be said there."""
+def _convert(request: Request, name: str, model: str, seed: str) -> Way | RelayError:
+    """A request in another dialect for a model, or why it cannot be said there."""
     try:
         way = _converting(request, name, seed)
-        way.body(Target(model=request.model))
+        way.body(Target(model=model))
     except RelayError as error:
         return error
     return way

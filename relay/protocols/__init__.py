@@ -10,6 +10,7 @@ from relay.protocols import (
     anthropic_answer,
     anthropic_count,
     anthropic_ir,
+    bedrock_ir,
     completions,
     embeddings,
     gemini,
@@ -29,7 +30,8 @@ from relay.protocols import (
     speech,
     transcriptions,
 )
-from relay.protocols.base import Dialect, Streaming
+from relay.protocols.base import Dialect, Streaming, never
+from relay.protocols.eventstream import FrameCutter
 from relay.protocols.large_events import LargeSplitter
 
 _IMAGES = Streaming(LargeSplitter, by_body=True)
@@ -85,6 +87,14 @@ DIALECTS: dict[str, Dialect] = {
             openai_responses.parse_compact,
             openai_responses.compact_body,
             openai_responses_answer.read_compaction,
+        ),
+        Dialect(
+            "bedrock",
+            never,
+            never,
+            never,
+            conversation=bedrock_ir.CONVERSATION,
+            streaming=Streaming(FrameCutter),
         ),
         Dialect("embeddings", embeddings.parse, embeddings.upstream_body, embeddings.read_answer),
         Dialect("rerank", rerank.parse, rerank.upstream_body, rerank.read_answer),

@@ -68,7 +68,7 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
         body["tool_choice"] = choice
     thinking = request.thinking
     if thinking is not None:
-        shape = _thinking(thinking, max_tokens)
+        shape = thinking_of(thinking, max_tokens)
         if shape:
             body["thinking"] = shape
     config: dict[str, Any] = {}
@@ -91,7 +91,7 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
     return body
 
 
-def _thinking(thinking: ir.Thinking, max_tokens: int) -> dict[str, Any] | None:
+def thinking_of(thinking: ir.Thinking, max_tokens: int) -> dict[str, Any] | None:
     """How to think, or None where there is no room for a thought."""
     if thinking.budget == 0 or thinking.effort == "none":
         return {"type": "disabled"}

@@ -193,6 +193,11 @@ class Conversation:
     words: Mapping[str, str] = field(default_factory=dict)
 
 
+def never(*_: Any) -> Any:
+    """What only a client would ask of a dialect that upstreams alone speak."""
+    raise AssertionError
+
+
 class Cutter(Protocol):
     """Cuts a byte stream into events."""
 
@@ -225,7 +230,7 @@ EVENTS = Streaming()
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A client dialect.
+    """A client dialect, or one that upstreams alone speak, of which nobody asks but its conversation and its cutter.
 
     `parse(body, path)`: a request; `path` is what the endpoint's path left open (a model, and an action).
     `body(request, target)`: the same request for an upstream that speaks this dialect.

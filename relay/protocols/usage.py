@@ -250,3 +250,32 @@ def responses_usage(units: dict[str, int]) -> dict[str, Any]:
         "output_tokens_details": details_out,
         "total_tokens": total["in"] + total["out"],
     }
+
+
+def bedrock_units(usage: object) -> dict[str, int] | None:
+    """Units of a `TokenUsage` of Bedrock's Converse, or None where it does not say what was used.
+
+    Source: `TokenUsage` of botocore 1.44, and "Prompt caching" of Bedrock's user guide. `inputTokens` excludes what was
+    read from and written to the cache; `cacheDetails` split the writes. Reasoning is in `outputTokens`, and not told.
+    """
+    if not isinstance(usage, dict):
+        return None
+    read, made = token_count(usage.get("inputTokens")), token_count(usage.get("outputTokens"))
+    if read is None or made is None:
+        return None
+    written = {"1h": 0, "5m": 0}
+    details = usage.get("cacheDetails")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and detail.get("ttl") in ("1h", "5m"):
+            written[detail["ttl"]] += token_count(detail.get("inputTokens")) or 0
+    rest = max(0, (token_count(usage.get("cacheWriteInputTokens")) or 0) - sum(written.values()))
+    units = {
+        "input": read,
+        "cache_read": token_count(usage.get("cacheReadInputTokens")) or 0,
+        "cache_write_5m": written["5m"] + rest,
+        "cache_write_1h": written["1h"],
+        "output": made,
+    }
+    if not any(units.values()) or max(units.values()) > MAX_TOKENS:
+        return None  # counters that were never filled in: no prompt is empty
+    return {name: quantity for name, quantity in units.items() if quantity}
