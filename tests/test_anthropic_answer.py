@@ -23,7 +23,7 @@ SEARCH = {"type": "web_search_20260318", "name": "web_search"}
 
 def asked(**fields):
     messages = [{"role": "user", "content": "hello"}]
-    return parse(json.dumps({"model": "m", "max_tokens": 9, "messages": messages, **fields}).encode())
+    return parse(json.dumps({"model": "claude-opus-5-5", "max_tokens": 9, "messages": messages, **fields}).encode())
 
 
 USAGE = {"input_tokens": 10, "output_tokens": 5}
@@ -133,6 +133,25 @@ def test_an_answer_travels_on_as_it_was():
     answer = read_answer(body, asked())
     assert (answer.units, answer.texts) == ({"input": 10, "output": 5}, [])
     assert answer.render(answer.units, "0.1") == body
+
+
+def test_an_answer_names_its_model_as_the_client_did():
+    upstream = json.dumps({**MESSAGE, "model": "our-own-claude"}).encode()
+    answer = read_answer(upstream, asked())
+    assert json.loads(answer.render(answer.units, "0.1")) == MESSAGE
+    begun = {**MESSAGE, "content": [], "stop_reason": None, "new": [1.50]}
+    renamed = reader().read(event("message_start", message={**begun, "model": "claude-opus-5-5-20261021"}))
+    assert renamed.startswith(b"event: message_start\ndata: ") and renamed.endswith(b"}\n\n")
+    assert json.loads(data_of(renamed)) == {"type": "message_start", "message": begun}
+
+
+def test_an_answer_that_names_no_model_is_left_alone():
+    unnamed = json.dumps({name: value for name, value in MESSAGE.items() if name != "model"}).encode()
+    assert read_answer(unnamed, asked()).render({}, "0") == unnamed
+    for message in ({}, {"model": None}, []):
+        raw = event("message_start", message=message)
+        assert reader().read(raw) == raw
+    assert read_answer(b'{"content": [], "model": "\xff"}', asked()) is None
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"input_tokens": -1}, "none"])

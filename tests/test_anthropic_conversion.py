@@ -522,7 +522,7 @@ def test_a_whole_answer_is_written_like_this():
         "id": f"msg_{SEED}",
         "type": "message",
         "role": "assistant",
-        "model": "gpt-6",
+        "model": "m",
         "content": [
             {"type": "thinking", "thinking": "Hm.", "signature": ir.seal(ir.Reasoning(origin="chat"))},
             {"type": "text", "text": "Let me look."},
@@ -704,7 +704,7 @@ def test_the_official_sdk_reads_a_stream_as_the_answer_that_is_not_streamed():
     whole = json.loads(answered(ANSWER))
     content = [block.model_dump(exclude_none=True) for block in message.content]
     assert content == whole["content"]
-    assert (message.id, message.model, message.stop_reason) == (whole["id"], "gpt-6", "tool_use")
+    assert (message.id, message.model, message.stop_reason) == (whole["id"], "m", "tool_use")
     usage = message.usage
     assert (usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens) == (10, 5, 7)
     assert usage.output_tokens_details.thinking_tokens == 2

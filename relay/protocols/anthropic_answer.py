@@ -2,6 +2,9 @@
 
 Source of the format: `Message` and `RawMessageStreamEvent` of the anthropic 2.12 package, and its accumulator of
 streamed events: counters of a `message_delta` are totals that replace those of `message_start`.
+
+An answer names its model as the client did, whatever it is called upstream: Claude Code takes an answer of another name
+for another model's, and sends its thoughts back no more, without which that model refuses the next turn.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import msgspec
 
 from relay.errors import RelayError
 from relay.protocols.base import Answer, CostOf, Request
-from relay.protocols.fields import given, top_level, value_of
+from relay.protocols.fields import Fields, given, top_level, value_of
 from relay.protocols.sse import data_of
 from relay.protocols.usage import anthropic_units
 
@@ -25,6 +28,7 @@ def read_answer(body: bytes, request: Request | None = None) -> Answer | None:
         fields = top_level.decode(body)
         content = value_of(fields, "content")
         usage = value_of(fields, "usage")
+        shown = body if request is None else _named(fields, body, request.model)
     except (msgspec.DecodeError, RelayError, UnicodeDecodeError, RecursionError):
         return None
     if not isinstance(content, list) or given(fields, "error"):
@@ -34,7 +38,24 @@ def read_answer(body: bytes, request: Request | None = None) -> Answer | None:
     if units is None:
         for block in content:
             note_block(block, texts)
-    return Answer(units, texts, lambda _units, _cost: body)
+    return Answer(units, texts, lambda _units, _cost: shown)
+
+
+def _named(fields: Fields, message: bytes, model: str) -> bytes:
+    """A message under its client's own name of the model. `fields`: its top level."""
+    if value_of(fields, "model") in (None, model):
+        return message
+    return _encode({**fields, "model": model})
+
+
+def _start_named(event: bytes, model: str) -> bytes:
+    """A stream's first event, likewise."""
+    fields = top_level.decode(data_of(event) or b"")
+    message = bytes(fields["message"])
+    named = _named(top_level.decode(message), message, model)
+    if named == message:
+        return event
+    return b"event: message_start\ndata: " + _encode({**fields, "message": msgspec.Raw(named)}) + b"\n\n"
 
 
 def with_searches(units: dict[str, int] | None, request: Request | None) -> dict[str, int] | None:
@@ -135,6 +156,7 @@ class StreamReader(Stream):
 
     def __init__(self, request: Request, cost_of: CostOf) -> None:
         super().__init__(request)
+        self._model = request.model
         self._stop = MESSAGE_STOP
 
     def read(self, event: bytes) -> bytes:
@@ -143,7 +165,10 @@ class StreamReader(Stream):
         if known is not None and known.type == "message_stop":
             self._stop = event
             return b""
-        return b"" if self.failed else event
+        if self.failed:
+            return b""
+        starts = known is not None and known.type == "message_start" and isinstance(known.message, dict)
+        return _start_named(event, self._model) if starts else event
 
     def read_rest(self, event: bytes) -> bytes:
         """The same for what a stream ended with, though no blank line ended it: half an event is none."""

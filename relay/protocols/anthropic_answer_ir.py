@@ -85,7 +85,7 @@ def begun_part(block: Any) -> ir.Text | ir.Reasoning | ir.ToolCall | None:
 def answer_from_ir(answer: ir.Answer, request: Request, seed: str, cost: str) -> bytes:
     """The message that a client gets."""
     choice = answer.choices[0] if answer.choices else ir.Choice([])
-    message = new_message(seed, answer.model or request.model)
+    message = new_message(seed, request.model)
     message["content"] = [block for part in choice.parts if (block := _block(part)) is not None]
     message["stop_reason"] = stop_reason(choice.stop, any(isinstance(part, ir.Refusal) for part in choice.parts))
     message["stop_sequence"] = choice.stop_sequence

@@ -113,7 +113,7 @@ class StreamEncoder:
         """What goes to the client now. How the message stopped waits for the usage, which the same event tells."""
         match event:
             case ir.Start():
-                return self._start(event.model)
+                return self._start()
             case ir.PartStart(choice=0):
                 return self._start() + self._begin(event.part)
             case ir.Delta(choice=0) if event.text:
@@ -132,11 +132,11 @@ class StreamEncoder:
         delta = {"stop_reason": stop_reason(self._stop.reason, self._refused), "stop_sequence": self._stop.sequence}
         return self._start() + _event("message_delta", delta=delta, usage=anthropic_usage(units)), MESSAGE_STOP
 
-    def _start(self, model: str = "") -> bytes:
+    def _start(self) -> bytes:
         if self._started:
             return b""
         self._started = True
-        return _event("message_start", message=new_message(self._seed, model or self._model))
+        return _event("message_start", message=new_message(self._seed, self._model))
 
     def _begin(self, part: ir.Text | ir.Refusal | ir.Reasoning | ir.ToolCall) -> bytes:
         self._refused = self._refused or isinstance(part, ir.Refusal)
