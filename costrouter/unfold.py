@@ -17,6 +17,7 @@ MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Usage records", "receipt_long", "billing.usagerecord"),
             ("Day totals", "calendar_month", "billing.daytotal"),
             ("Holds", "hourglass_top", "billing.hold"),
+            ("Videos", "movie", "relay.videotask"),
             ("Refusal counts", "block", "billing.refusaltally"),
         ),
     ),

@@ -17,6 +17,7 @@ from billing.models import DayTotal, Hold, LedgerEntry, Price, RefusalTally, Usa
 from channels_app import services as channel_services
 from channels_app.models import CatalogueModel, Channel, ModelGroup, Provider
 from costrouter.lib import ids
+from relay.models import VideoTask
 
 SECRET = "sk-upstream-0123456789abcdef"
 
@@ -123,6 +124,23 @@ def some_of_everything(cast: Acme) -> None:
         minute=timezone.now(),
         error_code="rate_limit_exceeded",
         count=4,
+    )
+    VideoTask.objects.create(
+        id="video_1",
+        request_id=ids.request_id(),
+        organization=cast.organization,
+        channel_id=cast.channel.pk,
+        upstream_id="video_upstream",
+        model="gpt-small",
+        group="default",
+        status=VideoTask.Status.COMPLETED,
+        prompt="a private wish",
+        seconds=4,
+        price_id=cast.price.pk,
+        rate=1,
+        cost_multiplier=1,
+        record="{}",
+        deadline=timezone.now(),
     )
     DayTotal.objects.create(
         day=timezone.now().date(), organization=cast.organization, model="gpt-small", requests=3, cost_nanos=9, input=5

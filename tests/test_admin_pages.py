@@ -16,7 +16,7 @@ from billing.models import UsageRecord
 from tests.admin_cast import acme, operator, record, some_of_everything, staff
 
 pytestmark = pytest.mark.django_db
-READ_ONLY = {"usagerecord", "ledgerentry", "hold", "daytotal", "refusaltally"}
+READ_ONLY = {"usagerecord", "ledgerentry", "hold", "daytotal", "refusaltally", "videotask"}
 
 
 def test_every_page_answers_an_operator() -> None:
@@ -46,7 +46,7 @@ def test_records_ledger_holds_and_totals_cannot_be_written(name: str) -> None:
     some_of_everything(acme())
     model = next(m for m in admin.site._registry if m._meta.model_name == name)
     row = model._default_manager.order_by("-pk").first()
-    base = f"/admin/billing/{name}/"
+    base = f"/admin/{model._meta.app_label}/{name}/"
     before = model._default_manager.values().get(pk=row.pk)
 
     answers = [
@@ -173,6 +173,18 @@ def test_the_overview_says_what_keeps_a_model_from_being_served() -> None:
 
     assert "No channel is enabled: nothing can be served." in texts
     assert "gpt-small is served by no enabled channel." in texts
+
+
+def test_what_a_video_shows_is_not_to_be_read_here() -> None:
+    client = operator()
+    some_of_everything(acme())
+
+    listed = client.get("/admin/relay/videotask/").content.decode()
+    page = client.get("/admin/relay/videotask/video_1/change/").content.decode()
+
+    assert "video_1" in listed
+    assert "video_upstream" in page
+    assert "a private wish" not in listed + page
 
 
 def test_staff_without_permissions_see_no_figures_and_no_pages() -> None:
