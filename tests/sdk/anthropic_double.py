@@ -1,6 +1,6 @@
 """Messages as Anthropic answers them.
 
-Shapes: `Message`, the raw stream events and `MessageCreateParams` of the anthropic package; rules from the Messages API's
+Shapes: `Message`, the raw stream events and `MessageCreateParams` of the anthropic package; rules from its
 documentation: turns alternate, results directly follow their calls and come first, ids have a pattern, a turn that
 thought and then called a tool comes back beginning with its signed thought.
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel
 from tests.sdk.mind import PNG, SYSTEM, WEATHER
 
 Units = dict[str, int]
+HELLO = "Hello you"
 DESCRIPTION = "Today's weather of a city"
 
 
@@ -77,6 +79,14 @@ class Client:
 
     def tell(self, results: dict[str, str]) -> Heard:
         """Tell what the tools answered: call id → text."""
+        raise NotImplementedError
+
+    def create(self, **options: Any) -> Any:
+        """Say hello by the plainest call there is, with options in the SDK's own words."""
+        raise NotImplementedError
+
+    def texts(self) -> Iterator[str]:
+        """Say hello and stream the answer's texts as they come."""
         raise NotImplementedError
 
     @staticmethod
@@ -166,6 +176,14 @@ class Chat(Client):
             message.refusal or "",
         )
 
+    def create(self, **options: Any) -> Any:
+        messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": HELLO}]
+        return self.sdk.chat.completions.create(**{"model": self.model, "messages": messages, **options})
+
+    def texts(self) -> Iterator[str]:
+        for chunk in self.create(stream=True):
+            yield from (choice.delta.content for choice in chunk.choices if choice.delta.content)
+
     @staticmethod
     def usage_of(units: Units) -> dict[str, Any]:
         prompt = _input(units)
@@ -248,6 +266,16 @@ class Responses(Client):
             "".join(part.refusal for part in parts if part.type == "refusal"),
         )
 
+    def create(self, **options: Any) -> Any:
+        return self.sdk.responses.create(**{"model": self.model, "input": HELLO, "instructions": SYSTEM, **options})
+
+    def texts(self) -> Iterator[str]:
+        for event in self.create(stream=True):
+            if event.type == "response.output_text.delta":
+                yield event.delta
+            elif event.type == "response.failed":
+                raise openai.APIError(event.response.error.message, request=None, body=None)
+
     @staticmethod
     def usage_of(units: Units) -> dict[str, Any]:
         read = _input(units)
@@ -326,6 +354,15 @@ class Messages(Client):
             sequence=answer.stop_sequence,
         )
 
+    def create(self, **options: Any) -> Any:
+        asked = {"model": self.model, "max_tokens": 500, "messages": [{"role": "user", "content": HELLO}]}
+        return self.sdk.messages.create(**{**asked, "system": SYSTEM, **options})
+
+    def texts(self) -> Iterator[str]:
+        for event in self.create(stream=True):
+            if event.type == "content_block_delta" and event.delta.type == "text_delta":
+                yield event.delta.text
+
     @staticmethod
     def usage_of(units: Units) -> dict[str, Any]:
         return {
@@ -399,6 +436,16 @@ class Gemini(Client):
             "".join(part.text for part in said if part.text and part.thought),
             parsed,
         )
+
+    def create(self, **options: Any) -> Any:
+        config = types.GenerateContentConfig(system_instruction=SYSTEM, **options)
+        return self.sdk.models.generate_content(model=self.model, contents=HELLO, config=config)
+
+    def texts(self) -> Iterator[str]:
+        config = types.GenerateContentConfig(system_instruction=SYSTEM)
+        for chunk in self.sdk.models.generate_content_stream(model=self.model, contents=HELLO, config=config):
+            if chunk.text:
+                yield chunk.text
 
     @staticmethod
     def usage_of(units: Units) -> dict[str, Any]:

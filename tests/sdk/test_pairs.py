@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import openai
 import pytest
 
 from tests.sdk.clients import CLIENTS, Ask, Forecast
 from tests.sdk.conftest import DOUBLES
-from tests.sdk.mind import THOUGHT
+from tests.sdk.mind import REFUSAL, THOUGHT
 
 PAIRS = [
     pytest.param(client, upstream, stream, id=f"{client}-{upstream}-{'stream' if stream else 'whole'}")
@@ -39,6 +40,13 @@ TOOLS = {
     "one call": (Ask("Weather in Paris", tools=True), ["Paris"]),
     "parallel calls": (Ask("Weather in Paris and Rome", tools=True), ["Paris", "Rome"]),
     "thought calls": (Ask("Consider Paris and Rome", tools=True, think=True), ["Paris", "Rome"]),
+}
+# What a refusal reads like, (text, refusal, stop): by a filter without a word, and in the model's own words.
+REFUSED = {
+    "chat": [("", "", "content_filter"), ("", REFUSAL, "stop")],
+    "responses": [("", "", "incomplete: content_filter"), ("", REFUSAL, "completed")],
+    "anthropic": [("", "", "refusal"), (REFUSAL, "", "refusal")],
+    "gemini": [("", "", "SAFETY"), (REFUSAL, "", "STOP")],
 }
 # Chat has no word for showing thoughts, and these do not show them unasked.
 HIDDEN = {("chat", "responses"), ("chat", "gemini")}
@@ -81,6 +89,23 @@ def test_a_pair(world, relay, place, subtests, client, upstream, stream):
             if ask.think:
                 assert double.facts[-1].signed
             answers += 2
+
+    with subtests.test("refusal"):
+        try:
+            heard = right(double, sdk.ask, Ask("Forbidden thing"))
+            text, refusal, stop = REFUSED[client][upstream == "responses"]
+            assert (heard.text, heard.refusal, heard.stop, heard.usage) == (text, refusal, stop, usage)
+        except openai.ContentFilterFinishReasonError:  # its streaming helper's own word for a filter
+            assert (client, stream, upstream != "responses") == ("chat", True, True)
+        answers += 1
+
+    if client != "responses" and upstream != "responses":
+        with subtests.test("stop sequence"):
+            heard = right(double, sdk.ask, Ask("Count up", stop="five"))
+            told = (client, upstream) == ("anthropic", "anthropic")
+            assert (heard.text, heard.usage) == ("one two three four ", usage)
+            assert (heard.stop, heard.sequence) == (("stop_sequence", "five") if told else (stops["stop"], None))
+            answers += 1
 
     sdk.close()
     records = world.records()
