@@ -361,10 +361,30 @@ def test_a_document_gets_a_name_and_loses_it_again():
     assert written(request)["messages"][0]["content"] == [{"type": "file", "file": file}]
 
 
+def test_what_a_tool_shows_follows_in_the_users_message():
+    first = ir.ToolResult("c1", [ir.Text("one"), ir.Image(data="aGk=", media_type="image/png"), ir.Text("two")])
+    results = first, ir.ToolResult("c2", [ir.Text("three")]), ir.ToolResult("c3", [ir.Image("https://a/b.png")])
+    follows = "[What this tool call showed follows in the next message.]"
+    assert written(turn(ir.Text("And now?"), *results))["messages"] == [
+        {"role": "tool", "tool_call_id": "c1", "content": f"one\n\ntwo\n\n{follows}"},
+        {"role": "tool", "tool_call_id": "c2", "content": "three"},
+        {"role": "tool", "tool_call_id": "c3", "content": follows},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "[From the result of tool call c1:]"},
+                {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
+                {"type": "text", "text": "[From the result of tool call c3:]"},
+                {"type": "image_url", "image_url": {"url": "https://a/b.png"}},
+                {"type": "text", "text": "And now?"},
+            ],
+        },
+    ]
+
+
 UNSAYABLE = [
     (turn(ir.File(url="https://a/b.pdf")), "a document's URL"),
-    (turn(ir.ToolResult("c", [ir.Image("https://a/b.png")])), "an image in a tool result"),
-    (turn(ir.ToolResult("c", [ir.File(data="aGk=")])), "a document in a tool result"),
+    (turn(ir.ToolResult("c", [ir.File(url="https://a/b.pdf")])), "a document's URL"),
     (turn(ir.Image("https://a/b.png"), role="assistant"), "an image in an assistant message"),
     (turn(ir.Image("https://a/b.png"), role="system"), "an image in a system message"),
     (turn(ir.ToolCall("c", "f")), "a tool call in a user message"),

@@ -25,6 +25,8 @@ HERE = "chat completions"
 _EFFORTS = ((1, "none"), (4_096, "low"), (16_384, "medium"))
 # What a schema without a name is called: OpenAI wants one.
 _SCHEMA = "response"
+# What a tool's result says of its images.
+_FOLLOWS = "[What this tool call showed follows in the next message.]"
 
 
 def from_ir(request: ir.Request, target: Target) -> bytes:
@@ -66,14 +68,18 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
 
 
 def _messages(message: ir.Message) -> list[dict[str, Any]]:
-    """A turn as chat has it: results of tools are messages of their own, and come first."""
+    """A turn as chat has it: results of tools are messages of their own, and come first.
+
+    Those are text alone, so their images and documents follow in the user's message, each under its call's id.
+    """
     if message.role == "assistant":
         return [_named(message, _assistant(message.parts))]
     if message.role == "system":
         return [_named(message, {"role": "system", "content": _content(message.parts, "a system message", (ir.Text,))})]
     results = [part for part in message.parts if isinstance(part, ir.ToolResult)]
     found = [{"role": "tool", "tool_call_id": part.call_id, "content": _result(part)} for part in results]
-    said = [part for part in message.parts if not isinstance(part, ir.ToolResult)]
+    said = [shown for result in results for shown in _shown(result)]
+    said += [part for part in message.parts if not isinstance(part, ir.ToolResult)]
     if said:
         found.append(_named(message, {"role": "user", "content": _content(said, "a user message", _USER)}))
     return found
@@ -124,7 +130,14 @@ def _part(part: ir.Part) -> dict[str, Any]:
 
 def _result(result: ir.ToolResult) -> str:
     """What a tool answered. That it failed has no field here: its words say so."""
-    return str(_content(result.parts, "a tool result", (ir.Text,)))
+    texts = [part.text for part in result.parts if isinstance(part, ir.Text)]
+    return "\n\n".join([*texts, _FOLLOWS] if len(texts) < len(result.parts) else texts)
+
+
+def _shown(result: ir.ToolResult) -> list[ir.Part]:
+    """What a tool answered beside text, and whose answer it is."""
+    media: list[ir.Part] = [part for part in result.parts if not isinstance(part, ir.Text)]
+    return [ir.Text(f"[From the result of tool call {result.call_id}:]"), *media] if media else []
 
 
 def _assistant(parts: list[ir.Part]) -> dict[str, Any]:
