@@ -539,3 +539,14 @@ def test_who_keeps_what() -> None:
     }
     assert {name for name, dialect in kept if dialect == "chat"} == {"openai", "azure_openai"}
     assert {name for name, dialect in kept if dialect == "responses"} == set(PROVIDERS)
+
+
+def test_a_service_that_speaks_everything_has_geminis_paths_under_its_root():
+    provider = PROVIDERS["openai_compatible"]
+    call = Call("https://gateway.example/v1", "gemini", "gemini-2.5-pro", stream=True)
+    assert provider.url_of(call) == (
+        "https://gateway.example/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse"
+    )
+    assert provider.serves("gemini_count", "m", ("chat", "gemini"))
+    assert not provider.serves("gemini_count", "m", ("chat",))
+    assert not provider.serves("gemini_embed", "m", ("chat", "gemini"))

@@ -47,7 +47,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             "openai_compatible",
             "OpenAI-compatible",
-            others=("responses", "anthropic"),
+            others=("responses", "anthropic", "gemini"),
             credentials="an API key, or none",
             example_url="https://api.deepseek.com/v1",
         ),

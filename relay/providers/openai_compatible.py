@@ -9,6 +9,7 @@ import re
 from urllib.parse import urlsplit
 
 from costrouter.lib.presets import preset_of
+from relay.providers import gemini
 from relay.providers.base import Call, Fault, Provider, bearer, join, segment
 from relay.providers.faults import OPERATOR_STATUSES
 
@@ -30,7 +31,8 @@ OPENAI_PATHS = {
     "realtime": "/realtime",
 }
 ANTHROPIC_PATHS = {"anthropic": "/messages", "anthropic_count": "/messages/count_tokens"}
-PATHS = {**OPENAI_PATHS, **ANTHROPIC_PATHS, "rerank": "/rerank"}
+GEMINI_PATHS = {name: gemini.PATHS[name] for name in ("gemini", "gemini_count")}
+PATHS = {**OPENAI_PATHS, **ANTHROPIC_PATHS, **GEMINI_PATHS, "rerank": "/rerank"}
 
 # A 400 that complains of the credential: Gemini's OpenAI endpoint answers a bad key so. Whole phrases only, for a
 # client's own error may quote what the client wrote.
@@ -61,7 +63,9 @@ def openai_url(call: Call) -> str:
 
 
 def url(call: Call) -> str:
-    """The same; but some services have Anthropic's Messages under another path of their host."""
+    """The same; but Gemini's paths are under the root, and some services have Anthropic's elsewhere on their host."""
+    if call.dialect in GEMINI_PATHS:
+        return gemini.url(call)
     preset = preset_of(call.base_url) if call.dialect in ANTHROPIC_PATHS else None
     if preset is None or preset.anthropic is None:
         return openai_url(call)
