@@ -32,6 +32,10 @@ class Forecast(BaseModel):
     celsius: int
 
 
+class StreamFailed(Exception):
+    """`response.failed` was told: OpenAI's SDK raises nothing of its own for it, its users look for it."""
+
+
 @dataclass
 class Heard:
     """An answer. `calls`: (id, name, arguments). `refusal`: the model's own words for one, where a dialect has them."""
@@ -274,7 +278,7 @@ class Responses(Client):
             if event.type == "response.output_text.delta":
                 yield event.delta
             elif event.type == "response.failed":
-                raise openai.APIError(event.response.error.message, request=None, body=None)
+                raise StreamFailed(event.response.error.message)
 
     @staticmethod
     def usage_of(units: Units) -> dict[str, Any]:
