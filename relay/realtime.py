@@ -32,8 +32,9 @@ from relay.protocols.base import Request
 from relay.providers.base import Call
 from relay.quote import UNKNOWN_MAX_OUTPUT, Quote
 from relay.runtime import Runtime
+from relay.secrets import echoes
 from relay.tasks import done_within, spawn
-from relay.upstream import forwarded_headers
+from relay.upstream import UpstreamFailure, forwarded_headers
 
 log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
@@ -87,7 +88,14 @@ async def serve(
         return
     chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
     named = [(b"x-request-id", ctx.request_id.encode())]
-    await send({"type": "websocket.accept", "subprotocol": chosen, "headers": named})
+    try:
+        await send({"type": "websocket.accept", "subprotocol": chosen, "headers": named})
+    except OSError:  # the client went away while the upstream was called
+        session.abandon()
+        return
+    except BaseException:
+        session.abandon()
+        raise
     await done_within(session.start())
 
 
@@ -212,6 +220,12 @@ class Session:
         response.granted = outcome.amount
         self.held.append(response)
 
+    def abandon(self) -> None:
+        """End a session that was opened and never began."""
+        assert self._socket is not None
+        spawn(self._socket.close(), name=f"realtime end {self.ctx.request_id}")
+        self._release()
+
     def start(self) -> asyncio.Task[None]:
         """Relay in a task of its own, which ends when either side closes."""
         self._task = spawn(self._run(), name=f"realtime {self.ctx.request_id}")
@@ -285,19 +299,22 @@ class Session:
             elif kind == "response.done":
                 await self._done(event)
                 continue
+            elif kind == "error" and self._echoes(event):
+                raise UpstreamFailure("credentials in an error")
             else:
                 self._heard.received(kind, event)
             await self._say(event)
 
+    def _echoes(self, event: str) -> bool:
+        assert self.ctx.channel is not None
+        return echoes(self.ctx.channel.credentials, event.encode("utf-8", "replace"))
+
     async def _done(self, event: str) -> None:
         """A response is over: commit its charge, hold for the next, and only then say so."""
         said = realtime.done(event)
-        self._begun = max(0, self._begun - 1)
         self._context = said.context or self._context
-        response = self.held.popleft() if self.held else None
-        committed: asyncio.Future[object] | None = None
-        if response is not None:
-            committed = await self._capture(response, said)
+        committed = await self._capture(said) if self.held else None
+        self._begun = max(0, self._begun - 1)
         self._heard = realtime.Heard()
         refused: RelayError | None = None
         try:
@@ -311,18 +328,23 @@ class Session:
         if refused is not None:
             raise refused
 
-    async def _capture(self, response: Context, said: realtime.Done) -> asyncio.Future[object]:
-        if said.units is not None:
-            return self._finish(response, capture.OK, units=said.units)
-        if said.failed:
-            return self._finish(response, capture.UPSTREAM_ERROR, error_code="upstream_error")
-        return self._finish(response, capture.OK, units=await self._estimate(), estimated=True)
+    async def _capture(self, said: realtime.Done) -> asyncio.Future[object]:
+        """Capture the response that is over. While it is counted it stays among those that are held."""
+        if said.units is None and said.failed:
+            return self._finish(self.held.popleft(), capture.UPSTREAM_ERROR, error_code="upstream_error")
+        units = said.units if said.units is not None else await self._estimate()
+        return self._finish(self.held.popleft(), capture.OK, units=units, estimated=said.units is None)
 
     async def _estimate(self) -> dict[str, int]:
+        """Units of what was heard; a tokenizer that fails must not lose the charge."""
         heard = self._heard
-        loop = asyncio.get_running_loop()
-        read = await loop.run_in_executor(None, tokens.count, heard.texts_in)
-        made = await loop.run_in_executor(None, tokens.count, ["".join(heard.texts_out)])
+        count = asyncio.get_running_loop().run_in_executor
+        try:
+            read = await count(None, tokens.count, heard.texts_in)
+            made = await count(None, tokens.count, ["".join(heard.texts_out)])
+        except Exception:
+            log.exception("realtime session %s could not be counted", self.ctx.request_id)
+            read, made = heard.guess()
         return heard.units(self._context, read, made)
 
     async def _last_words(self, down: asyncio.Task[None]) -> None:
@@ -341,12 +363,10 @@ class Session:
     async def _conclude(self, *, failed: bool) -> None:
         """What was begun and is not over is charged for what it delivered, unless the upstream broke it off."""
         while self._begun and self.held:
-            response = self.held.popleft()
+            units = {} if failed else await self._estimate()
+            status, code = (capture.UPSTREAM_ERROR, "upstream_error") if failed else (capture.CANCELLED, "")
+            self._finish(self.held.popleft(), status, units=units, estimated=not failed, error_code=code)
             self._begun -= 1
-            if failed:
-                self._finish(response, capture.UPSTREAM_ERROR, error_code="upstream_error")
-            else:
-                self._finish(response, capture.CANCELLED, units=await self._estimate(), estimated=True)
             self._heard = realtime.Heard()
         self._release()
 

@@ -233,9 +233,16 @@ async def _note_reuse(*_: object) -> None:
     _reused.get()[0] = True
 
 
+async def _refuse_redirect(_: object, __: object, params: aiohttp.TraceRequestRedirectParams) -> None:
+    """A websocket's handshake would follow one, with the channel's credentials, wherever it leads."""
+    params.response.close()
+    raise UpstreamFailure(f"status {params.response.status}", status=params.response.status)
+
+
 def _session(resolver: AbstractResolver | None, context: ssl.SSLContext) -> aiohttp.ClientSession:
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_note_reuse)
+    trace.on_request_redirect.append(_refuse_redirect)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, resolver=resolver, keepalive_timeout=30, ssl=context),
         trace_configs=[trace],

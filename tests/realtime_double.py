@@ -42,7 +42,10 @@ async def one_response(upstream: Realtime, event: dict[str, Any]) -> None:
 
 
 class Realtime:
-    """`seen`: the events of clients; `requests`: (path with query, headers) of each websocket that was opened."""
+    """`seen`: the events of clients (`raw`: their text); `requests`: (path with query, headers) of each websocket.
+
+    `gate`: waited for before a websocket is opened, where there is one.
+    """
 
     def __init__(self, answer: Answer = one_response) -> None:
         self.answer = answer
@@ -51,6 +54,8 @@ class Realtime:
         self.seen: list[dict[str, Any]] = []
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.closed = threading.Event()
+        self.gate: threading.Event | None = None
+        self.raw: list[str] = []
         self.socket: web.WebSocketResponse | None = None
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -91,12 +96,15 @@ class Realtime:
         self.requests.append((request.path_qs, {name.lower(): value for name, value in request.headers.items()}))
         if self.status is not None:
             return web.json_response({"error": {"message": "no", "type": "server_error"}}, status=self.status)
+        if self.gate is not None:
+            await asyncio.to_thread(self.gate.wait, 10)
         self.socket = web.WebSocketResponse()
         await self.socket.prepare(request)
         await self.say(type="session.created", event_id="event_1", session={"id": "sess_1", "type": "realtime"})
         async for message in self.socket:
             if message.type is WSMsgType.TEXT:
                 event = json.loads(message.data)
+                self.raw.append(message.data)
                 self.seen.append(event)
                 await self.answer(self, event)
         self.closed.set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 
 import httpx
 import openai
@@ -11,6 +13,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from billing.models import Hold, Wallet
+from relay import tokens
+from relay.protocols.realtime import MAX_HEARD, Heard
 from tests.realtime_double import USAGE, Realtime, done, one_response
 from tests.waiting import eventually
 
@@ -350,6 +354,106 @@ def test_shutting_down_charges_what_was_begun(world, relay, session, double):
     [record] = world.records()
     assert (record.status, record.estimated) == ("cancelled", True)
     assert record.units == {"input": 7, "output": 7}
+
+
+def test_a_client_that_goes_away_while_the_upstream_is_called_leaves_no_hold(world, relay, voice, double):
+    double.gate = threading.Event()
+    head = (
+        "GET /v1/realtime?model=voice-1 HTTP/1.1\r\nhost: relay\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"
+        f"authorization: Bearer {world.secret}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", relay.port)) as connection:
+        connection.sendall(head.encode())
+        eventually(lambda: double.requests)
+    double.gate.set()
+    assert double.closed.wait(10)
+    report = world.prove()
+    assert report["charged_nanos"] == 0
+    assert world.balance()[1] == 0
+
+
+def test_a_tokenizer_that_fails_loses_no_charge(world, relay, session, double, monkeypatch):
+    def broken(texts):
+        raise ValueError("no such token")
+
+    monkeypatch.setattr("relay.tokens.count", broken)
+    double.answer = _hanging
+    say(session, type="response.create")
+    until(session, "response.output_text.delta")
+    for exchange in list(relay.runtime.exchanges):
+        relay.loop.call_soon_threadsafe(exchange.cut)
+    until(session, "error")
+    ended(world, relay)
+    [record] = world.records()
+    assert (record.status, record.estimated) == ("cancelled", True)
+    assert record.units == {"input": 6, "output": 6}  # four characters are a token
+    assert world.prove()["charged_nanos"] == record.cost_nanos
+
+
+def test_a_response_that_is_being_counted_when_the_relay_stops_is_charged(world, relay, session, double, monkeypatch):
+    counting, go_on = threading.Event(), threading.Event()
+    count = tokens.count
+
+    def slow(texts):
+        counting.set()
+        assert go_on.wait(10)
+        return count(texts)
+
+    async def without_usage(upstream, event):
+        await upstream.say(type="response.created", response={"id": "resp_1"})
+        await upstream.say(type="response.output_text.delta", delta="one two three four")
+        await upstream.say(**done(1, usage=None))
+
+    monkeypatch.setattr("relay.tokens.count", slow)
+    double.answer = without_usage
+    say(session, type="response.create")
+    assert counting.wait(10)
+    for exchange in list(relay.runtime.exchanges):
+        relay.loop.call_soon_threadsafe(exchange.cut)
+    go_on.set()
+    until(session, "error")
+    ended(world, relay)
+    [record] = world.records()
+    assert (record.status, record.units) == ("cancelled", {"input": 7, "output": 4})
+    assert world.prove()["charged_nanos"] == 7 * 4_000 + 4 * 16_000
+
+
+def test_an_error_that_echoes_the_channels_key_does_not_pass(world, relay, session, double):
+    async def leaking(upstream, event):
+        await upstream.say(type="error", error={"message": "Incorrect API key provided: sk-upstream"})
+
+    double.answer = leaking
+    say(session, type="response.create")
+    with pytest.raises(ConnectionClosed) as closed:
+        session.recv(10)
+    assert closed.value.rcvd.code == 1011
+    ended(world, relay)
+    assert world.prove()["charged_nanos"] == 0
+
+
+def test_of_a_key_that_stands_twice_the_upstream_sees_what_was_checked(session, double):
+    session.send('{"type":"session.update","session":{"tools":[{"type":"mcp"}]},"session":{"instructions":"Hi"}}')
+    eventually(lambda: double.seen)
+    raw = double.raw[0]
+    assert "mcp" not in raw
+
+
+@pytest.mark.parametrize("value", ["1e999", "[" * 5_000 + "]" * 5_000])
+def test_an_event_that_cannot_be_read_is_refused_and_the_session_goes_on(session, double, value):
+    session.send('{"type":"session.update","session":{"instructions":' + value + "}}")
+    error = hear(session)
+    assert (error["type"], error["error"]["code"]) == ("error", "invalid_json")
+    say(session, type="response.create")
+    until(session, "response.done")
+
+
+def test_what_is_kept_of_a_session_for_an_estimate_is_bounded():
+    heard = Heard()
+    text = "x" * (1 << 20)
+    for _ in range(100):
+        heard.sent("conversation.item.create", text)
+    assert sum(map(len, heard.texts_in)) == MAX_HEARD
 
 
 def test_health_still_answers_beside_websockets(relay, session):

@@ -8,12 +8,14 @@ import socket
 import aiohttp
 import pytest
 from django.core.exceptions import ValidationError
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from channels_app.models import Channel
 from channels_app.services import save_channel, touch_channel
 from costrouter.lib import netguard
 from relay import upstream as upstream_module
-from tests.doubles import Reply, ask
+from tests.doubles import Reply, Upstream, ask
 
 CHAT = "/v1/chat/completions"
 PRIVATE = [
@@ -163,3 +165,22 @@ def test_redirects_are_not_followed(world, upstream, relay, client, status):
     assert "location" not in response.headers
     assert world.record().attempts[0]["outcome"] == f"status {status}"
     assert world.prove()["charged_nanos"] == 0
+
+
+def test_a_websockets_redirect_is_not_followed(world, upstream, relay):
+    elsewhere = Upstream().start()
+    try:
+        model = world.new_model("voice-1", input="4", output="16")
+        world.new_channel(upstream.url, models={model: ""}, provider="azure_openai")
+        relay.settled_down()
+        upstream.script.append(Reply([], 302, headers={"location": f"{elsewhere.url}/realtime"}))
+        with pytest.raises(InvalidStatus) as refused:
+            connect(
+                relay.url.replace("http", "ws") + "/v1/realtime?model=voice-1",
+                additional_headers={"authorization": f"Bearer {world.secret}"},
+            )
+    finally:
+        elsewhere.stop()
+    assert refused.value.response.status_code == 502
+    assert elsewhere.seen == []  # it would have been told the channel's `api-key`
+    assert world.record().attempts[0]["outcome"] == "status 302"

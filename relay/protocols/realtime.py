@@ -18,6 +18,8 @@ from relay.protocols.usage import token_count
 # Audio of 24 kHz and 16 bits: a token of input is 100 ms, of output 50 ms (OpenAI, "Managing costs").
 _INPUT_BYTES_A_TOKEN, _OUTPUT_BYTES_A_TOKEN = 4_800, 2_400
 _FREE_TOOLS = ("function",)
+# Text that is kept for an estimate: more than any model's conversation has room for.
+MAX_HEARD = 8 * 1024 * 1024
 
 
 class _Type(msgspec.Struct):
@@ -48,7 +50,10 @@ def checked(event: str, model: str) -> str:
         return event
     if kind == "transcription_session.update":
         raise RelayError("unpriced_feature", "A transcription session has no price here.", param="type")
-    value = msgspec.json.decode(event)
+    try:
+        value = msgspec.json.decode(event)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RelayError("invalid_json", f"The event is not JSON that can be relayed: {error}.") from error
     name = "session" if kind == "session.update" else "response"
     inside = value.get(name)
     if inside is None:
@@ -56,10 +61,9 @@ def checked(event: str, model: str) -> str:
     if not isinstance(inside, dict):
         raise RelayError("invalid_request", f"{name} must be an object.", param=name)
     _check(inside, name)
-    if name == "response" or "model" not in inside:
-        return event
-    if inside.pop("model") != model:
+    if name == "session" and inside.pop("model", model) != model:
         raise RelayError("invalid_request", "The model of a session cannot change.", param="session.model")
+    # What was checked is what is sent: of a key that stands twice, another reader might take the other one.
     return msgspec.json.encode(value).decode()
 
 
@@ -153,6 +157,18 @@ def done(event: str) -> Done:
     return Done(said.status == "failed", realtime_units(said.usage), total or 0)
 
 
+class _Delta(msgspec.Struct):
+    delta: str = ""
+
+
+def _delta(event: str) -> str:
+    """What an event adds to a text; "" where it is none."""
+    try:
+        return msgspec.json.decode(event, type=_Delta).delta
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+
+
 @dataclass(slots=True)
 class Heard:
     """What passed since the last response was over, for an estimate: bytes of base64 audio, and text."""
@@ -161,21 +177,30 @@ class Heard:
     audio_out: int = 0
     texts_in: list[str] = field(default_factory=list)
     texts_out: list[str] = field(default_factory=list)
+    kept: int = 0
+
+    def _keep(self, text: str, into: list[str]) -> None:
+        if self.kept + len(text) <= MAX_HEARD:
+            self.kept += len(text)
+            into.append(text)
 
     def sent(self, kind: str, event: str) -> None:
         """Note an event of the client."""
         if kind == "input_audio_buffer.append":
             self.audio_in += len(event)
         elif kind in ("conversation.item.create", "response.create"):
-            self.texts_in.append(event)
+            self._keep(event, self.texts_in)
 
     def received(self, kind: str, event: str) -> None:
         """Note an event of the server."""
         if kind in ("response.output_audio.delta", "response.audio.delta"):
             self.audio_out += len(event)
         elif kind.startswith("response.") and kind.endswith(".delta"):
-            value = msgspec.json.decode(event)
-            self.texts_out.append(str(value.get("delta", "")))
+            self._keep(_delta(event), self.texts_out)
+
+    def guess(self) -> tuple[int, int]:
+        """Tokens of text in and out without a tokenizer: four characters are one."""
+        return sum(map(len, self.texts_in)) // 4, sum(map(len, self.texts_out)) // 4
 
     def units(self, context: int, read: int, made: int) -> dict[str, int]:
         """An estimate: `context` tokens from before, `read` and `made` tokens of text since, and the audio."""
