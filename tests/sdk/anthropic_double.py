@@ -62,6 +62,11 @@ class AnthropicDouble(Double):
         need(thinking.get("budget_tokens", 1_024) in range(1_024, max(facts.cap, 1_025)), "budget_tokens")
         self._messages(facts, body["messages"])
         facts.tools = {tool["name"]: tool["input_schema"] for tool in body.get("tools", ())}
+        choice = body.get("tool_choice", {"type": "auto"})
+        facts.choice = {"any": "required", "tool": choice.get("name")}.get(choice["type"], choice["type"])
+        need(
+            facts.choice == "auto" or not facts.thinking, "Thinking may not be enabled when tool_choice forces tool use"
+        )
         facts.schema = body.get("output_config", {}).get("format", {}).get("schema")
         return facts
 
@@ -117,7 +122,7 @@ class AnthropicDouble(Double):
             found.append({"type": "thinking", "thinking": THOUGHT if facts.show else "", "signature": SIGNATURE})
         if said.text:
             found.append({"type": "text", "text": said.text})
-        for number, (name, arguments) in enumerate(said.calls):
+        for number, (name, arguments) in enumerate(said.calls, len(facts.calls)):
             found.append({"type": "tool_use", "id": f"toolu_{number}aB", "name": name, "input": arguments})
         return found
 

@@ -81,6 +81,8 @@ class ChatDouble(Double):
         facts.thinking = facts.show = body.get("reasoning_effort", "none") != "none"
         need(not (facts.thinking and facts.results) or facts.signed, "Missing reasoning_content field")
         facts.tools = {tool["function"]["name"]: tool["function"]["parameters"] for tool in body.get("tools", ())}
+        choice = body.get("tool_choice", "auto")
+        facts.choice = choice if isinstance(choice, str) else choice["function"]["name"]
         form = body.get("response_format", {"type": "text"})
         facts.schema = form["json_schema"]["schema"] if form["type"] == "json_schema" else None
         facts.cap = body.get("max_completion_tokens", body.get("max_tokens"))
@@ -100,7 +102,7 @@ class ChatDouble(Double):
         if said.calls:
             message["tool_calls"] = [
                 {"id": f"call_{number}aB", "type": "function", "function": {"name": n, "arguments": json.dumps(a)}}
-                for number, (n, a) in enumerate(said.calls)
+                for number, (n, a) in enumerate(said.calls, len(facts.calls))
             ]
         choice = {"index": 0, "message": message, "logprobs": None}
         return {
@@ -117,7 +119,12 @@ class ChatDouble(Double):
         deltas += [{"content": piece} for piece in pieces(said.text)]
         for number, (name, arguments) in enumerate(said.calls):
             opened = {"name": name, "arguments": ""}
-            call = {"index": number, "id": f"call_{number}aB", "type": "function", "function": opened}
+            call = {
+                "index": number,
+                "id": f"call_{len(facts.calls) + number}aB",
+                "type": "function",
+                "function": opened,
+            }
             deltas.append({"tool_calls": [call]})
             for piece in pieces(json.dumps(arguments)):
                 deltas.append({"tool_calls": [{"index": number, "function": {"arguments": piece}}]})

@@ -52,7 +52,7 @@ class Heard:
 
 @dataclass
 class Ask:
-    """A question. A field that a client has no word for is never set for it."""
+    """A question. A field that a client has no word for is never set for it. `choice`: "required", or a tool's name."""
 
     prompt: str
     image: bool = False
@@ -61,6 +61,7 @@ class Ask:
     think: bool = False
     cap: int | None = None
     stop: str | None = None
+    choice: str | None = None
 
 
 class Client:
@@ -83,6 +84,14 @@ class Client:
 
     def tell(self, results: dict[str, str]) -> Heard:
         """Tell what the tools answered: call id → text."""
+        raise NotImplementedError
+
+    def more(self, prompt: str) -> Heard:
+        """Say more in the same conversation, asking for the same things."""
+        self.history.append({"role": "user", "content": prompt})
+        return self._go()
+
+    def _go(self) -> Heard:
         raise NotImplementedError
 
     def create(self, **options: Any) -> Any:
@@ -134,6 +143,9 @@ class Chat(Client):
         if ask.tools:
             function = {"name": "get_weather", "description": DESCRIPTION, "parameters": WEATHER}
             found["tools"] = [{"type": "function", "function": function}]
+        if ask.choice:
+            named = {"type": "function", "function": {"name": ask.choice}}
+            found["tool_choice"] = ask.choice if ask.choice == "required" else named
         if ask.structured:
             found["response_format"] = Forecast
         if ask.think:
@@ -229,6 +241,9 @@ class Responses(Client):
         if ask.tools:
             tool = {"type": "function", "name": "get_weather", "description": DESCRIPTION, "parameters": WEATHER}
             found["tools"] = [{**tool, "strict": False}]
+        if ask.choice:
+            named = {"type": "function", "name": ask.choice}
+            found["tool_choice"] = ask.choice if ask.choice == "required" else named
         if ask.structured:
             found["text_format"] = Forecast
         if ask.think:
@@ -320,6 +335,9 @@ class Messages(Client):
         found = {"model": self.model, "messages": self.history, "system": SYSTEM, "max_tokens": ask.cap or 500}
         if ask.tools:
             found["tools"] = [{"name": "get_weather", "description": DESCRIPTION, "input_schema": WEATHER}]
+        if ask.choice:
+            named = {"type": "tool", "name": ask.choice}
+            found["tool_choice"] = {"type": "any"} if ask.choice == "required" else named
         if ask.structured:
             found["output_format"] = Forecast
         if ask.think:
@@ -399,6 +417,9 @@ class Gemini(Client):
             parts.append(types.Part(function_response=answered))
         return self._go(parts)
 
+    def more(self, prompt: str) -> Heard:
+        return self._go([types.Part.from_text(text=prompt)])
+
     def config(self) -> types.GenerateContentConfig:
         """What the question asks for, in this SDK's words."""
         ask, found = self.asked, types.GenerateContentConfig(system_instruction=SYSTEM)
@@ -407,6 +428,10 @@ class Gemini(Client):
                 name="get_weather", description=DESCRIPTION, parameters_json_schema=WEATHER
             )
             found.tools = [types.Tool(function_declarations=[tool])]
+        if ask.choice:
+            names = None if ask.choice == "required" else [ask.choice]
+            calling = types.FunctionCallingConfig(mode="ANY", allowed_function_names=names)
+            found.tool_config = types.ToolConfig(function_calling_config=calling)
         if ask.structured:
             found.response_mime_type, found.response_schema = "application/json", Forecast
         if ask.think:
@@ -416,7 +441,7 @@ class Gemini(Client):
         found.stop_sequences = [ask.stop] if ask.stop else None
         return found
 
-    def _go(self, parts: list[types.Part]) -> Heard:
+    def _go(self, parts: list[types.Part] | None = None) -> Heard:
         chunks = list(self.chat.send_message_stream(parts)) if self.stream else [self.chat.send_message(parts)]
         said = [part for chunk in chunks for part in (chunk.candidates[0].content or types.Content()).parts or ()]
         last = chunks[-1]

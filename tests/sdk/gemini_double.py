@@ -58,7 +58,7 @@ class GeminiDouble(Double):
             contents = [types.Content.model_validate(content) for content in body["contents"]]
             system = types.Content.model_validate(body.get("systemInstruction", {}))
             tools = [types.Tool.model_validate(tool) for tool in body.get("tools", ())]
-            types.ToolConfig.model_validate(body.get("toolConfig", {}))
+            calling = types.ToolConfig.model_validate(body.get("toolConfig", {})).function_calling_config
             config = types.GenerationConfig.model_validate(body.get("generationConfig", {}))
         except ValidationError as error:
             raise Wrong(str(error)[:2_000]) from error
@@ -67,6 +67,9 @@ class GeminiDouble(Double):
         for tool in tools:
             for declared in tool.function_declarations or ():
                 facts.tools[declared.name or ""] = declared.parameters_json_schema or {}
+        if calling is not None and calling.mode is not None:
+            names = calling.allowed_function_names or ["required"]
+            facts.choice = names[0] if calling.mode.value == "ANY" else calling.mode.value.lower()
         need(not config.response_json_schema or not config.response_schema, "two schemas")
         if config.response_schema is not None or config.response_json_schema is not None:
             need(config.response_mime_type == "application/json", "response_mime_type")
@@ -117,8 +120,8 @@ class GeminiDouble(Double):
         if said.text:
             found.append({"text": said.text})
         for number, (name, arguments) in enumerate(said.calls):
-            call: dict[str, Any] = {"functionCall": {"id": f"gem{number}aB", "name": name, "args": arguments}}
-            found.append(call if number else {**call, "thoughtSignature": SIGNATURE})
+            call: dict[str, Any] = {"id": f"gem{len(facts.calls) + number}aB", "name": name, "args": arguments}
+            found.append({"functionCall": call} | ({} if number else {"thoughtSignature": SIGNATURE}))
         return found
 
     def _response(self, parts: list[dict[str, Any]], finish: str | None) -> dict[str, Any]:

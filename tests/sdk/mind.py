@@ -36,7 +36,8 @@ class Wrong(Exception):
 class Facts:
     """What a request says. `results`: of the last turn, call id → text. `calls`: of every turn, id → (name, arguments).
 
-    `signed`: whether the last turn of the model came back with its reasoning. `show`: whether thoughts are shown.
+    `choice`: of tools: "auto", "none", "required", or the name of one. `signed`: whether the last turn of the model
+    came back with its reasoning. `show`: whether thoughts are shown.
     """
 
     prompt: str = ""
@@ -46,6 +47,7 @@ class Facts:
     calls: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     tools: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema: dict[str, Any] | None = None
+    choice: str = "auto"
     thinking: bool = False
     show: bool = False
     signed: bool = False
@@ -81,7 +83,9 @@ def answer(facts: Facts) -> Said:
         lines = [f"{facts.calls[call][1]['city']}: {text}" for call, text in facts.results.items()]
         return Said("; ".join(lines))
     word = facts.prompt.partition(" ")[0]
-    if word in ("Weather", "Consider"):
+    if word in ("Weather", "Consider", "Must", "Named"):
+        choice = {"Must": "required", "Named": "get_weather"}.get(word, "auto")
+        _need(facts.choice == choice, f"the choice of tools is {facts.choice}")
         _need(facts.tools == {"get_weather": WEATHER}, f"the tools are {facts.tools}")
         _need(facts.thinking == (word == "Consider"), "thinking was asked for, or was not")
         cities = [city for city in ("Paris", "Rome") if city in facts.prompt]

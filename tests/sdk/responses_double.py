@@ -56,6 +56,8 @@ class ResponsesDouble(Double):
         for tool in body.get("tools", ()):
             need(tool["strict"] is False, "a tool became strict on the way")
             facts.tools[tool["name"]] = tool["parameters"]
+        choice = body.get("tool_choice", "auto")
+        facts.choice = choice if isinstance(choice, str) else choice["name"]
         facts.schema = body.get("text", {}).get("format", {}).get("schema")
         facts.cap = body.get("max_output_tokens")
         need(facts.cap is None or facts.cap >= 16, "max_output_tokens: integer below minimum value")
@@ -102,7 +104,14 @@ class ResponsesDouble(Double):
         items: list[dict[str, Any]] = []
         if said.thought:
             summary = [{"type": "summary_text", "text": THOUGHT}] if facts.show else []
-            items.append({"id": "rs_double", "type": "reasoning", "summary": summary, "encrypted_content": SIGNATURE})
+            items.append(
+                {
+                    "id": f"rs_{len(facts.calls)}",
+                    "type": "reasoning",
+                    "summary": summary,
+                    "encrypted_content": SIGNATURE,
+                }
+            )
         if not said.calls:
             part: dict[str, Any] = {"type": "output_text", "annotations": [], "logprobs": [], "text": said.text}
             if said.stop == "refusal":
@@ -110,7 +119,7 @@ class ResponsesDouble(Double):
             status = "incomplete" if said.stop == "length" else "completed"
             head = {"id": "msg_double", "type": "message", "status": status, "role": "assistant"}
             items.append({**head, "content": [part]})
-        for number, (name, arguments) in enumerate(said.calls):
+        for number, (name, arguments) in enumerate(said.calls, len(facts.calls)):
             call = {"id": f"fc_{number}", "type": "function_call", "status": "completed", "call_id": f"call_{number}aB"}
             items.append({**call, "name": name, "arguments": json.dumps(arguments)})
         return items

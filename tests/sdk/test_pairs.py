@@ -39,6 +39,8 @@ PLAIN = {
 TOOLS = {
     "one call": (Ask("Weather in Paris", tools=True), ["Paris"]),
     "parallel calls": (Ask("Weather in Paris and Rome", tools=True), ["Paris", "Rome"]),
+    "a call that must be": (Ask("Must be Paris", tools=True, choice="required"), ["Paris"]),
+    "a call by name": (Ask("Named for Rome", tools=True, choice="get_weather"), ["Rome"]),
     "thought calls": (Ask("Consider Paris and Rome", tools=True, think=True), ["Paris", "Rome"]),
 }
 # What a refusal reads like, (text, refusal, stop): by a filter without a word, and in the model's own words.
@@ -89,6 +91,15 @@ def test_a_pair(world, relay, place, subtests, client, upstream, stream):
             if ask.think:
                 assert double.facts[-1].signed
             answers += 2
+
+    with subtests.test("more of the same conversation"):  # the last had thoughts, two calls and their results
+        assert right(double, sdk.more, "Hello you").text == "Hello there, Zoë! 🌍"
+        heard = right(double, sdk.more, "Consider Rome")
+        call = CALL_ID[upstream].format(2)
+        assert heard.calls == [(call, "get_weather", {"city": "Rome"})]
+        assert right(double, sdk.tell, {call: "rain"}).text == "Rome: rain"
+        assert double.facts[-1].signed
+        answers += 3
 
     with subtests.test("refusal"):
         try:
