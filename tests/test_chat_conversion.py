@@ -66,7 +66,7 @@ def turn(*parts, role="user", **fields):
 @given(requests(CHAT))
 def test_a_request_survives_the_way_there_and_back(request):
     before = msgspec.json.encode(request)
-    body = CONVERSATION.from_ir(request, Target("m"))
+    body = CONVERSATION.from_ir(request, Target("m", stores=True))
     assert CONVERSATION.to_ir(parse(body)) == request
     assert msgspec.json.encode(request) == before
 
@@ -243,7 +243,9 @@ EFFORTS = [
     (None, None),
     (ir.Thinking(), None),
     (ir.Thinking("max"), "max"),
-    (ir.Thinking(budget=0), "none"),
+    (ir.Thinking("none"), "none"),
+    (ir.Thinking(budget=0), None),
+    (ir.Thinking("high", budget=0), None),
     (ir.Thinking(budget=1), "low"),
     (ir.Thinking(budget=4_095), "low"),
     (ir.Thinking(budget=4_096), "medium"),
@@ -254,6 +256,46 @@ EFFORTS = [
 @pytest.mark.parametrize(("thinking", "effort"), EFFORTS)
 def test_a_budget_becomes_an_effort(thinking, effort):
     assert written(turn(ir.Text("a"), thinking=thinking)).get("reasoning_effort") == effort
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "openai/gpt-4.1-mini", "gpt-3.5-turbo", "chatgpt-4o-latest"])
+def test_a_model_that_never_reasons_is_not_asked_how_much(model):
+    request = turn(ir.Text("a"), thinking=ir.Thinking("high"))
+    assert "reasoning_effort" not in json.loads(CONVERSATION.from_ir(request, Target(model)))
+
+
+SYSTEMS = ir.Request(
+    "m",
+    [
+        ir.Message("system", [ir.Text("one")]),
+        ir.Message("system", [ir.Text("two")]),
+        ir.Message("user", [ir.Text("hi")]),
+        ir.Message("system", [ir.Text("three"), ir.Text("four")]),
+        ir.Message("assistant", [ir.ToolCall("c", "f")]),
+        ir.Message("user", [ir.ToolResult("c", [ir.Text("done")])]),
+        ir.Message("system", [ir.Text("five")]),
+        ir.Message("user", [ir.Text("go on")]),
+    ],
+)
+
+
+def test_system_messages_stand_where_they_stood_for_openai():
+    messages = written(SYSTEMS, stores=True)["messages"]
+    said = ["system", "system", "user", "system", "assistant", "tool", "system", "user"]
+    assert [message["role"] for message in messages] == said
+
+
+def test_system_messages_of_the_middle_are_reminders_for_others():
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    before = msgspec.json.encode(SYSTEMS)
+    assert written(SYSTEMS)["messages"] == [
+        {"role": "system", "content": "one\n\ntwo"},
+        {"role": "user", "content": "hi\n\n<system-reminder>\nthree\n\nfour\n</system-reminder>"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "done"},
+        {"role": "user", "content": "<system-reminder>\nfive\n</system-reminder>\n\ngo on"},
+    ]
+    assert msgspec.json.encode(SYSTEMS) == before
 
 
 FUNCTION = {"type": "function", "function": {"name": "f"}}
@@ -387,6 +429,10 @@ UNSAYABLE = [
     (turn(ir.ToolResult("c", [ir.File(url="https://a/b.pdf")])), "a document's URL"),
     (turn(ir.Image("https://a/b.png"), role="assistant"), "an image in an assistant message"),
     (turn(ir.Image("https://a/b.png"), role="system"), "an image in a system message"),
+    (
+        ir.Request("m", [ir.Message("user", [ir.Text("a")]), ir.Message("system", [ir.Image("https://a/b.png")])]),
+        "an image in a system message",
+    ),
     (turn(ir.ToolCall("c", "f")), "a tool call in a user message"),
 ]
 

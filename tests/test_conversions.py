@@ -34,9 +34,9 @@ def parsed(name: str, body: bytes, *, stream: bool = False) -> Any:
 
 
 def through(name: str, request: ir.Request) -> ir.Request:
-    """The same request, written in a dialect and read again."""
+    """The same request, written in a dialect and read again. Chat as OpenAI itself speaks it: others know less."""
     conversation = DIALECTS[name].conversation
-    body = conversation.from_ir(request, Target(MODEL))
+    body = conversation.from_ir(request, Target(MODEL, stores=True))
     return conversation.to_ir(parsed(name, body, stream=request.stream))
 
 

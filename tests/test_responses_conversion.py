@@ -365,7 +365,6 @@ def test_hints_and_what_others_thought_are_left_out():
 @pytest.mark.parametrize(
     ("thinking", "reasoning"),
     [
-        (ir.Thinking(budget=0), {"effort": "none"}),
         (ir.Thinking(budget=4_000), {"effort": "low"}),
         (ir.Thinking(budget=10_000, show=True), {"effort": "medium", "summary": "auto"}),
         (ir.Thinking(budget=32_000, show=False), {"effort": "high"}),
@@ -377,6 +376,17 @@ def test_a_budget_is_an_effort(thinking, reasoning):
     assert body["reasoning"] == reasoning
     assert (body["model"], body["max_output_tokens"]) == ("up", 5)
     assert body["include"] == ["reasoning.encrypted_content"]
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4.1-mini", "chatgpt-4o-latest"])
+def test_a_model_that_never_reasons_is_not_asked_how_much(model):
+    body = json.loads(from_ir(text(thinking=ir.Thinking("high")), Target(model)))
+    assert not {"reasoning", "include"} & body.keys()
+
+
+@pytest.mark.parametrize("thinking", [ir.Thinking(budget=0), ir.Thinking("high", budget=0)])
+def test_not_to_think_at_all_is_left_to_the_model(thinking):
+    assert "reasoning" not in json.loads(from_ir(text(thinking=thinking), Target("up")))
 
 
 def test_a_whole_response():

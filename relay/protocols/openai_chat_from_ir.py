@@ -19,10 +19,11 @@ from relay.protocols.base import Target
 from relay.protocols.data_urls import data_url
 from relay.protocols.fields import no_deep_nesting
 from relay.protocols.openai_chat_to_ir import UNNAMED
+from relay.protocols.openai_responses import never_reasons
 
 HERE = "chat completions"
 # An effort for a budget of fewer tokens than these.
-_EFFORTS = ((1, "none"), (4_096, "low"), (16_384, "medium"))
+_EFFORTS = ((4_096, "low"), (16_384, "medium"))
 # What a schema without a name is called: OpenAI wants one.
 _SCHEMA = "response"
 # What a tool's result says of its images.
@@ -42,7 +43,7 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
     custom = frozenset(tool.name for tool in request.tools if tool.custom)
     return {
         "model": target.model,
-        "messages": [said for message in request.messages for said in _messages(message)],
+        "messages": [said for message in _placed(request.messages, target) for said in _messages(message)],
         "stream": request.stream or None,
         "stream_options": {"include_usage": True} if request.stream else None,
         "store": False if target.stores else None,
@@ -50,7 +51,7 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
         "tool_choice": _tool_choice(request.tool_choice, custom) if request.tools else None,
         "parallel_tool_calls": request.parallel if request.tools else None,
         "response_format": _format(request.output),
-        "reasoning_effort": _effort(request.thinking),
+        "reasoning_effort": None if never_reasons(target.model) else _effort(request.thinking),
         target.cap_field: request.max_tokens if target.cap is None else target.cap,
         "n": request.choices if request.choices > 1 else None,
         "temperature": request.temperature,
@@ -65,6 +66,34 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
         "top_logprobs": request.logprobs or None,
         "verbosity": request.verbosity,
     }
+
+
+def _placed(messages: list[ir.Message], target: Target) -> list[ir.Message]:
+    """The turns with system messages where the server takes them: OpenAI anywhere, others only at the very beginning.
+
+    Templates of open models refuse them elsewhere, so a later one goes into the user's turn, marked as not the user's.
+    """
+    if target.stores:
+        return messages
+    placed: list[ir.Message] = []
+    folded = False
+    for message in messages:
+        last = placed[-1] if placed else None
+        fold = message.role == "system" and last is not None and last.role != "system"
+        parts = _reminders(message.parts) if fold else message.parts
+        role: ir.Role = "user" if fold else message.role
+        system = role == "system" and last is not None
+        if last is not None and (system or ((fold or folded) and role == last.role)):
+            placed[-1] = ir.Message(role, [*last.parts, *parts], last.name)
+        else:
+            placed.append(ir.Message(role, parts, message.name))
+        folded = fold
+    return placed
+
+
+def _reminders(parts: list[ir.Part]) -> list[ir.Part]:
+    """A system message in the words in which coding agents put one to a model as the user's."""
+    return [ir.Text(f"<system-reminder>\n{_content(parts, 'a system message', (ir.Text,))}\n</system-reminder>")]
 
 
 def _messages(message: ir.Message) -> list[dict[str, Any]]:
@@ -207,7 +236,10 @@ def _format(output: ir.OutputFormat | None) -> dict[str, Any] | None:
 
 
 def _effort(thinking: ir.Thinking | None) -> str | None:
-    """How much to think; of a budget, the effort it comes nearest to."""
-    if thinking is None or thinking.effort is not None or thinking.budget is None:
-        return thinking.effort if thinking is not None else None
+    """How much to think; of a budget, the effort it comes nearest to. Not to think at all has no word that every
+    model takes (many refuse "none"), so a budget of nothing is left to the model."""
+    if thinking is None or thinking.budget == 0:
+        return None
+    if thinking.effort is not None or thinking.budget is None:
+        return thinking.effort
     return next((effort for below, effort in _EFFORTS if thinking.budget < below), "high")

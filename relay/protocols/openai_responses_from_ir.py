@@ -13,13 +13,13 @@ from relay import ir
 from relay.protocols.base import Target
 from relay.protocols.data_urls import data_url
 from relay.protocols.fields import no_deep_nesting
-from relay.protocols.openai_responses import may_reason
+from relay.protocols.openai_responses import may_reason, never_reasons
 from relay.protocols.openai_responses_items import ORIGIN, UNNAMED
 from relay.protocols.openai_responses_to_ir import LOGPROBS
 
 _WHERE = "OpenAI Responses"
 # A budget in tokens → an effort: the most of each.
-_BUDGETS = ((0, "none"), (4_096, "low"), (16_384, "medium"))
+_BUDGETS = ((4_096, "low"), (16_384, "medium"))
 
 
 def from_ir(request: ir.Request, target: Target) -> bytes:
@@ -47,7 +47,8 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
             body["instructions"], messages = part.text, messages[1:]
     body["input"] = [item for message in messages for item in _items(message)]
     include = [LOGPROBS] if request.logprobs is not None else []
-    if may_reason(target.model, request.thinking is not None):
+    thinking = None if never_reasons(target.model) else request.thinking
+    if may_reason(target.model, thinking is not None):
         include.append("reasoning.encrypted_content")
     said: dict[str, Any] = {
         "stream": request.stream,
@@ -55,7 +56,7 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
         "tools": [_tool(tool) for tool in request.tools],
         "tool_choice": _choice(request),
         "text": _text(request),
-        "reasoning": _reasoning(request.thinking),
+        "reasoning": _reasoning(thinking),
         "include": include,
         "top_logprobs": request.logprobs,
         "user": request.user,
@@ -109,8 +110,8 @@ def _text(request: ir.Request) -> dict[str, Any]:
 
 
 def _reasoning(thinking: ir.Thinking | None) -> dict[str, Any]:
-    if thinking is None:
-        return {}
+    if thinking is None or thinking.budget == 0:
+        return {}  # not to think at all has no word that every model takes
     effort = thinking.effort
     if effort is None and thinking.budget is not None:
         effort = next((name for most, name in _BUDGETS if thinking.budget <= most), "high")
