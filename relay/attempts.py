@@ -15,11 +15,13 @@ from relay import routing
 from relay.context import Context
 from relay.error_shapes import error_body, reworded
 from relay.errors import RelayError
+from relay.multipart import Upload
 from relay.protocols.base import Target
 from relay.protocols.fields import top_level
 from relay.providers import PROVIDERS, Fault
 from relay.providers.base import Call
 from relay.secrets import echoes
+from relay.tasks import off_loop
 from relay.upstream import (
     MAX_ERROR_BYTES,
     UpstreamFailure,
@@ -101,10 +103,15 @@ async def send(
         credentials=channel.credentials,
         version=ctx.headers.get(b"anthropic-version", b"").decode("latin-1") if provider.shape is not None else "",
     )
-    try:
+
+    def written() -> bytes | Upload:
         body = way.body(target)
         if provider.shape is not None and isinstance(body, bytes):
             body = msgspec.json.encode(provider.shape(call, top_level.decode(body)))
+        return body
+
+    try:
+        body = await off_loop(written, size=ctx.size)
     except RelayError as error:
         # What this channel's provider alone cannot say.
         raise ClientFault(

@@ -24,7 +24,7 @@ class Context:
     """One request. Filled from top to bottom as it moves on; times are of the monotonic clock.
 
     `keep`: told of a complete answer (its body, or the items that a stream brought) before its end is delivered.
-    `first_channel`: the one to try first, where it serves the request.
+    `first_channel`: the one to try first, where it serves the request. `size`: bytes of the body that was read.
     """
 
     request_id: str
@@ -39,6 +39,7 @@ class Context:
     caller: Caller | None = None
     model: str = ""
     request: Request | None = None
+    size: int = 0
     ways: dict[int, Way] = field(default_factory=dict)
     route: Route | None = None
     price: PriceInfo | None = None

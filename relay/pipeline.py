@@ -31,10 +31,8 @@ from relay.reply import send_reply
 from relay.runtime import Runtime
 from relay.snapshot import utc_now
 from relay.stream import StreamExchange
-from relay.tasks import done_within, spawn
+from relay.tasks import done_within, off_loop, spawn
 
-# Reading a body larger than this takes longer than the event loop should be away.
-THREAD_BYTES = 512 * 1024
 # A hold that takes longer than this is worth watching whether the client still waits.
 WATCH_SECONDS = 0.05
 # Texts up to this size are counted before they are refused, if only to say what they would cost.
@@ -72,10 +70,8 @@ async def read(ctx: Context, path: str) -> Request:
     parse = DIALECTS[ctx.endpoint.protocol].parse
     if query := auth.without_key(ctx.query):
         path = f"{path}?{query}"
-    if len(body) > THREAD_BYTES:
-        request = await asyncio.get_running_loop().run_in_executor(None, parse, body, path)
-    else:
-        request = parse(body, path)
+    request = await off_loop(lambda: parse(body, path), size=len(body))
+    ctx.size = len(body)
     ctx.request, ctx.model, ctx.streamed = request, request.model, request.stream
     return request
 
@@ -85,7 +81,7 @@ async def serve(ctx: Context, runtime: Runtime) -> None:
     await admit(ctx, runtime)
     try:
         price(ctx, runtime)
-        find_ways(ctx)
+        await find_ways(ctx)
         await hold(ctx, runtime)
     except BaseException:
         ctx.admission.release(0)
@@ -103,11 +99,11 @@ async def admit(ctx: Context, runtime: Runtime) -> None:
     ctx.admission = await runtime.limits.admit(ctx.caller.key, tokens=expected, family=family(ctx.endpoint.protocol))
 
 
-def find_ways(ctx: Context) -> None:
+async def find_ways(ctx: Context) -> None:
     """How each channel is asked. Raises RelayError where none can express the request."""
     assert ctx.request is not None and ctx.route is not None
-    channels = ctx.route.channels
-    ctx.ways = ways(ctx.request, channels, seed=ctx.request_id.removeprefix("req_"))
+    request, channels = ctx.request, ctx.route.channels
+    ctx.ways = await off_loop(lambda: ways(request, channels, seed=ctx.request_id.removeprefix("req_")), size=ctx.size)
     if len(ctx.ways) < len(channels):
         ctx.route = replace(ctx.route, channels=tuple(channel for channel in channels if channel.id in ctx.ways))
 

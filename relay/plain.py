@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib.money import usd_number
@@ -14,8 +15,10 @@ from relay.errors import RelayError
 from relay.protocols.base import Answer
 from relay.reply import Header, Reply
 from relay.runtime import Runtime
-from relay.tasks import done_within, spawn
+from relay.tasks import done_within, off_loop, spawn
 from relay.upstream import MAX_ANSWER_BYTES, UpstreamFailure, close, read_body, returned_headers
+
+log = logging.getLogger(__name__)
 
 
 class PlainExchange:
@@ -25,6 +28,7 @@ class PlainExchange:
         self.ctx = ctx
         self.runtime = runtime
         self._trying = True
+        self._size = 0
         self.task = spawn(self._run(), name=f"plain {ctx.request_id}")
         runtime.exchanges.add(self)
         self.task.add_done_callback(self._over)
@@ -73,7 +77,12 @@ class PlainExchange:
         finally:
             if response is not None:
                 close(response, whole=whole)
-        answer = self.ctx.ways[channel.id].read_answer(body)
+        self._size = len(body)
+        try:
+            answer = await off_loop(lambda: self.ctx.ways[channel.id].read_answer(body), size=self._size)
+        except Exception as error:
+            log.exception("an answer to request %s could not be read", self.ctx.request_id)
+            raise UpstreamFailure("an answer that cannot be read") from error
         if answer is None:
             raise UpstreamFailure("not a completion")
         if answer.content_type == b"":
@@ -85,6 +94,8 @@ class PlainExchange:
         estimated = answer.units is None
         counted = answer.units if answer.units is not None else await capture.estimate(ctx, answer.texts)
         units = capture.with_pieces(ctx, counted)
+        cost = usd_number(capture.charged(ctx, units, estimated=estimated))
+        body = await self._rendered(answer, units, cost)
         committed = capture.finish(
             ctx,
             writer,
@@ -94,8 +105,6 @@ class PlainExchange:
             upstream_nanos=capture.upstream_nanos(ctx, self.runtime.snapshot, units),
             estimated=estimated,
         )
-        cost = usd_number(capture.charged(ctx, units, estimated=estimated))
-        body = answer.render(units, cost)
         if ctx.keep is not None:
             await ctx.keep(body)
         if not await done_within(committed, COMMIT_SECONDS):
@@ -109,3 +118,22 @@ class PlainExchange:
             ],
             body,
         )
+
+    async def _rendered(self, answer: Answer, units: dict[str, int], cost: str) -> bytes:
+        """What the client gets. An answer that cannot be said in its dialect is not charged. Raises RelayError."""
+        ctx = self.ctx
+        try:
+            return await off_loop(lambda: answer.render(units, cost), size=self._size)
+        except Exception as cause:
+            log.exception("the answer to request %s could not be written", ctx.request_id)
+            error = RelayError("upstream_error", "The upstream's answer could not be read; it was not charged.")
+            capture.finish(
+                ctx,
+                self.runtime.writer,
+                status=capture.UPSTREAM_ERROR,
+                http_status=error.status,
+                units=units,
+                error_code=error.code,
+                charge=False,
+            )
+            raise error from cause

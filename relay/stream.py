@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,7 @@ from relay.runtime import Runtime
 from relay.tasks import done_within, spawn
 from relay.upstream import UpstreamFailure, close, end, returned_headers
 
+log = logging.getLogger(__name__)
 # After a finish reason, how long a stream is read for its usage when nobody listens any more.
 USAGE_SECONDS = 5.0
 # When we are shutting down, how long a client may take to accept that its stream was cut.
@@ -261,10 +263,14 @@ class StreamExchange:
         estimated = reader.units is None
         counted = reader.units if reader.units is not None else await capture.estimate(ctx, reader.texts)
         units = capture.with_pieces(ctx, counted)
+        try:
+            now, held = reader.last(units, usd_number(capture.charged(ctx, units, estimated=estimated)))
+        except Exception:
+            log.exception("the end of the answer to request %s could not be written", ctx.request_id)
+            await self._failed(UpstreamFailure("an end that cannot be read"))
+            return
         status = capture.CANCELLED if self.gone else capture.OK
         committed = self._capture(status, units, estimated=estimated)
-        cost = usd_number(capture.charged(ctx, units, estimated=estimated))
-        now, held = reader.last(units, cost)
         await self._send(now)
         if ctx.keep is not None and not self.gone:
             await ctx.keep(cast(Keeping, reader).output)

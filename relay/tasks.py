@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from relay.errors import RelayError
@@ -12,6 +12,13 @@ from relay.errors import RelayError
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _running: set[asyncio.Task[Any]] = set()
+# Working on more bytes than this takes longer than the event loop should be away.
+THREAD_BYTES = 512 * 1024
+
+
+async def off_loop(work: Callable[[], T], *, size: int) -> T:
+    """What `work` gives, which takes the longer the more bytes it works on: in a thread where they are many."""
+    return work() if size <= THREAD_BYTES else await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 def spawn(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:

@@ -90,7 +90,7 @@ async def _serve(ctx: Context, runtime: Runtime, form: Form) -> None:
     await pipeline.admit(ctx, runtime)
     try:
         pipeline.price(ctx, runtime)
-        pipeline.find_ways(ctx)
+        await pipeline.find_ways(ctx)
         way = Uploading(DIALECTS[request.dialect], request, form)
         ctx.ways = dict.fromkeys(ctx.ways, way)
         await pipeline.hold(ctx, runtime)

@@ -7,8 +7,10 @@ import threading
 
 import pytest
 
+from relay.convert import Converting
+from relay.tasks import THREAD_BYTES
 from tests.calls import Call, handed_over, locked_wallet
-from tests.doubles import COST, ask, completion, json_reply
+from tests.doubles import COST, ask, completion, json_reply, sse_reply, whole_stream
 from tests.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -95,3 +97,59 @@ def test_the_route_with_the_models_name_there_and_odd_bytes(world, upstream, rel
         ).encode()
     )
     world.prove()
+
+
+def _broken(*_):
+    raise ValueError("a bug")
+
+
+@pytest.mark.parametrize("where", ["read_answer", "_with_cost"])
+def test_an_answer_that_cannot_be_read_or_written_is_not_charged(world, upstream, relay, client, monkeypatch, where):
+    world.new_channel(upstream.url)
+    relay.settled_down()
+    if where == "read_answer":
+        monkeypatch.setattr("relay.convert.Passing.read_answer", _broken)
+    else:
+        monkeypatch.setattr("relay.protocols.openai_chat_answer._with_cost", _broken)
+    response = client.post(CHAT, json=ask())
+    assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
+    record = world.record()
+    assert (record.status, record.cost_nanos) == ("upstream_error", 0)
+    assert world.prove()["charged_nanos"] == 0
+
+
+def test_the_end_of_a_stream_that_cannot_be_written_is_not_charged(world, upstream, relay, client, monkeypatch):
+    world.new_channel(upstream.url)
+    relay.settled_down()
+    monkeypatch.setattr("relay.protocols.openai_chat_answer.StreamReader.last", _broken)
+    upstream.script.append(sse_reply(whole_stream("Hello")))
+    response = client.post(CHAT, json=ask(stream=True))
+    events = response.text.strip().split("\n\n")
+    assert json.loads(events[-1].removeprefix("data: "))["error"]["code"] == "upstream_error"
+    record = world.record()
+    assert (record.status, record.cost_nanos) == ("upstream_error", 0)
+    assert world.prove()["charged_nanos"] == 0
+
+
+@pytest.mark.parametrize(("characters", "away"), [(100, False), (2 * THREAD_BYTES, True)])
+def test_a_large_body_is_converted_off_the_event_loop(world, upstream, relay, client, monkeypatch, characters, away):
+    threads = []
+    write, read = Converting.body, Converting.read_answer
+
+    def body(self, target):
+        threads.append(threading.current_thread())
+        return write(self, target)
+
+    def read_answer(self, answer):
+        threads.append(threading.current_thread())
+        return read(self, answer)
+
+    monkeypatch.setattr(Converting, "body", body)
+    monkeypatch.setattr(Converting, "read_answer", read_answer)
+    world.new_channel(upstream.url)
+    relay.settled_down()
+    upstream.script.append(json_reply(completion("b" * characters)))
+    asked = {"model": "double-1", "max_tokens": 5, "messages": [{"role": "user", "content": "a" * characters}]}
+    response = client.post("/v1/messages", json=asked)
+    assert response.status_code == 200
+    assert [thread is not relay._thread for thread in threads] == [away] * 3
