@@ -335,12 +335,31 @@ def test_only_claude_gets_thoughts_and_cache_points(model):
     ]
 
 
+def test_roles_alternate_where_a_turn_says_nothing():
+    body = written(asked(user(ir.Text("a")), assistant(ir.Text(" ")), user(ir.Text("b"))))
+    assert body["messages"] == [{"role": "user", "content": [{"text": "a"}, {"text": "b"}]}]
+
+
 @pytest.mark.parametrize(
     "part", [ir.Reasoning("hm", "bedrock"), ir.Reasoning("hm", "anthropic"), ir.Reasoning("hm", "gemini", "c2ln")]
 )
 def test_thoughts_that_claude_did_not_sign_stay_behind(part):
     body = written(asked(user(ir.Text("a")), assistant(part, ir.Text("b")), user(ir.Text("c"))))
     assert body["messages"][1]["content"] == [{"text": "b"}]
+
+
+@pytest.mark.parametrize(("spoken", "origin"), [("anthropic", "bedrock"), ("bedrock", "anthropic")])
+def test_claudes_thoughts_go_on_where_else_claude_runs(spoken, origin):
+    thoughts = [ir.Reasoning("hm", origin, "c2ln"), ir.Reasoning("", origin, None, "cmVk"), ir.Reasoning("x", origin)]
+    request = asked(user(ir.Text("a")), assistant(*thoughts, ir.Text("b")), user(ir.Text("c")))
+    body = json.loads(DIALECTS[spoken].conversation.from_ir(request, Target(CLAUDE)))
+    own = [ir.Reasoning("hm", spoken, "c2ln"), ir.Reasoning("", spoken, None, "cmVk"), ir.Text("b")]
+    if spoken == "bedrock":
+        answered = {"output": {"message": body["messages"][1]}}
+    else:
+        answered = {"id": "a", "model": "m", "usage": {}, **body["messages"][1]}
+    answer = DIALECTS[spoken].conversation.answer_to_ir(json.dumps(answered).encode())
+    assert answer.choices[0].parts == own
 
 
 TOOL = ir.Tool("look", None, {"type": "object"})

@@ -220,7 +220,8 @@ def _file_source(part: ir.File) -> dict[str, Any]:
 
 
 def _reasoning(part: ir.Reasoning) -> dict[str, Any] | None:
-    if part.origin != "anthropic":
+    """Claude's own thoughts: Anthropic signs them alike, wherever Claude runs."""
+    if part.origin not in ("anthropic", "bedrock"):
         return None
     if part.redacted is not None:
         return {"type": "redacted_thinking", "data": part.redacted}

@@ -181,20 +181,19 @@ class _Writer:
 
     def messages(self, messages: list[ir.Message]) -> list[dict[str, Any]]:
         """The turns: neighbours of one role joined, and in each of the user's the results of tools first."""
-        turns: list[tuple[str, list[ir.Part]]] = []
+        turns: list[tuple[str, list[list[dict[str, Any]]]]] = []
         for message in messages:
             if message.role == "system":
                 continue
+            said = [blocks for part in message.parts if (blocks := self.blocks(part))]
+            if not said:
+                continue
             if not turns or turns[-1][0] != message.role:
                 turns.append((message.role, []))
-            turns[-1][1].extend(message.parts)
-        found = []
+            turns[-1][1].extend(said)
         for role, parts in turns:
-            parts.sort(key=lambda part: role == "user" and not isinstance(part, ir.ToolResult))
-            content = [block for part in parts for block in self.blocks(part)]
-            if content:
-                found.append({"role": role, "content": content})
-        return found
+            parts.sort(key=lambda blocks: role == "user" and "toolResult" not in blocks[0])
+        return [{"role": role, "content": [block for blocks in parts for block in blocks]} for role, parts in turns]
 
     def blocks(self, part: ir.Part) -> list[dict[str, Any]]:
         """A part and its cache mark; nothing for what says nothing, and for another maker's reasoning."""
