@@ -7,7 +7,6 @@ with its signature.
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from google.genai import types
@@ -39,6 +38,7 @@ class GeminiDouble(Double):
 
     dialect, provider, model = "gemini", "gemini", "gemini-3-double"
     units = {"input": 60, "cache_read": 40, "output": 20, "reasoning": 8}
+    signs = True
 
     @property
     def url(self) -> str:
@@ -76,35 +76,42 @@ class GeminiDouble(Double):
             schema = config.response_schema
             facts.schema = config.response_json_schema if schema is None else schema.model_dump(exclude_none=True)
         thinking = config.thinking_config or types.ThinkingConfig()
-        facts.thinking, facts.show = thinking.thinking_level is not None, bool(thinking.include_thoughts)
+        need(self.signs or thinking.thinking_level is None, "Thinking level is not supported for this model")
+        facts.thinking = thinking.thinking_level is not None or bool(thinking.thinking_budget)
+        facts.show = bool(thinking.include_thoughts)
         facts.cap, facts.stops = config.max_output_tokens, config.stop_sequences or []
         return facts
 
     def _contents(self, facts: Facts, contents: list[types.Content], raw: list[dict[str, Any]]) -> None:
         need(contents and contents[0].role == "user", "Please ensure that contents begin with a user's turn")
         waiting: list[tuple[str | None, str | None]] = []
+        keys: list[str] = []
         for content, written in zip(_joined(contents), _joined_raw(raw), strict=True):
             parts = content.parts or []
             need(parts, "a content must have parts")
             if content.role == "model":
                 calls = [(part, raw_part) for part, raw_part in zip(parts, written, strict=True) if part.function_call]
                 waiting = [(part.function_call.id, part.function_call.name) for part, _ in calls]
-                if calls:
+                if calls and self.signs:
                     signature = calls[0][1].get("thoughtSignature")
                     need(signature in (SIGNATURE, SKIP), "Function call is missing a thought_signature")
                     facts.signed = signature == SIGNATURE
-                for part, _ in calls:
-                    facts.calls[part.function_call.id] = (part.function_call.name, part.function_call.args)
+                keys = [id or f"call {len(facts.calls) + number}" for number, (id, _) in enumerate(waiting)]
+                for key, (part, _) in zip(keys, calls, strict=True):
+                    facts.calls[key] = (part.function_call.name, part.function_call.args)
                 continue
             need(content.role == "user", f"role {content.role}")
             answers = [part.function_response for part in parts if part.function_response]
-            answered = sorted((each.id, each.name) for each in answers)
-            need(answered == sorted(waiting), "function response parts must equal function call parts")
+            answered = [(each.id, each.name) for each in answers]
+            need(
+                sorted(answered, key=str) == sorted(waiting, key=str),
+                "function response parts must equal function call parts",
+            )
             waiting, facts.results, facts.prompt, facts.images = [], {}, "", []
             for part in parts:
                 if part.function_response:
                     [value] = part.function_response.response.values()
-                    facts.results[part.function_response.id] = value
+                    facts.results[part.function_response.id or keys.pop(0)] = value
                 elif part.inline_data:
                     need(part.inline_data.mime_type == "image/png", f"mime type {part.inline_data.mime_type}")
                     facts.images.append(part.inline_data.data)
@@ -120,9 +127,13 @@ class GeminiDouble(Double):
         if said.text:
             found.append({"text": said.text})
         for number, (name, arguments) in enumerate(said.calls):
-            call: dict[str, Any] = {"id": f"gem{len(facts.calls) + number}aB", "name": name, "args": arguments}
-            found.append({"functionCall": call} | ({} if number else {"thoughtSignature": SIGNATURE}))
+            call: dict[str, Any] = {"name": name, "args": arguments}
+            signed = {"thoughtSignature": SIGNATURE} if self.signs and not number else {}
+            found.append({"functionCall": self._known(call, len(facts.calls) + number), **signed})
         return found
+
+    def _known(self, call: dict[str, Any], number: int) -> dict[str, Any]:
+        return {"id": f"gem{number}aB", **call}
 
     def _response(self, parts: list[dict[str, Any]], finish: str | None) -> dict[str, Any]:
         candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
@@ -158,6 +169,15 @@ class GeminiDouble(Double):
         return {"error": {"code": status, "message": message, "status": "INVALID_ARGUMENT"}}
 
 
+class OldGeminiDouble(GeminiDouble):
+    """Gemini 2.5: calls have no ids and no signatures, and thinking has budgets instead of levels."""
+
+    model, signs = "gemini-2.5-double", False
+
+    def _known(self, call: dict[str, Any], number: int) -> dict[str, Any]:
+        return call
+
+
 def _joined(contents: list[types.Content]) -> list[types.Content]:
     """Neighbours of one role are one turn: a client that read a stream sends its chunks one by one."""
     found: list[types.Content] = []
@@ -179,8 +199,3 @@ def _joined_raw(contents: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
             found.append(list(content["parts"]))
         last = content["role"]
     return found
-
-
-def decoded(text: str) -> bytes:
-    """A signature as Google's SDK has it."""
-    return base64.b64decode(text)
