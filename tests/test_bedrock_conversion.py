@@ -857,6 +857,14 @@ def test_an_event_that_nobody_has_heard_of_is_passed_over():
     assert (decoder.finished, decoder.done, decoder.failed, decoder.units) == (True, False, False, None)
 
 
+def test_usage_that_comes_early_does_not_end_a_stream():
+    events, decoder = read(
+        START, delta(0, text="So"), metadata(inputTokens=1, outputTokens=1), delta(0, text="!"), stop()
+    )
+    assert answer_of(events).choices == [ir.Choice([ir.Text("So!")])]
+    assert (decoder.finished, decoder.done, decoder.units) == (True, False, {"input": 1, "output": 1})
+
+
 def test_what_follows_the_end_is_not_read():
     events, decoder = read(
         START, delta(0, text="So"), stop(), delta(0, text="more"), metadata(inputTokens=1, outputTokens=1)
