@@ -24,6 +24,7 @@ from billing import selectors as billing
 from billing.models import UsageRecord
 from billing.pricing import INPUT_UNITS
 from billing.selectors import BudgetState, Credits, Spending
+from costrouter.lib import ids
 from costrouter.lib.money import usd_number
 from relay.context import Context
 from relay.errors import RelayError
@@ -52,8 +53,7 @@ async def generation(ctx: Context, runtime: Runtime, _: str) -> None:
 
 
 def _find(organization_id: int, request_id: str) -> tuple[UsageRecord | None, bool]:
-    # No id has such characters, and PostgreSQL knows no NUL.
-    if not (request_id.isascii() and request_id.isprintable()):
+    if not ids.may_be_id(request_id):
         return None, False
     under_way = billing.is_under_way(organization_id=organization_id, request_id=request_id)
     return billing.request_record(organization_id=organization_id, request_id=request_id), under_way

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -34,6 +35,7 @@ from relay.upstream import (
 )
 
 T = TypeVar("T")
+_VERSION = re.compile(rb"\d{4}-\d\d-\d\d")
 _ERROR_BODY_SECONDS = 10.0
 # For a dialect that must say how long an answer may be, where the catalogue does not know.
 DEFAULT_CAP = 8_192
@@ -101,7 +103,7 @@ async def send(
         stream=request.stream,
         action="" if way.converts else getattr(request.options, "action", ""),
         credentials=channel.credentials,
-        version=ctx.headers.get(b"anthropic-version", b"").decode("latin-1") if provider.shape is not None else "",
+        version=_version(ctx.headers.get(b"anthropic-version", b"")) if provider.shape is not None else "",
     )
 
     def written() -> bytes | Upload:
@@ -125,6 +127,11 @@ async def send(
         return response
     await _raise_error(ctx, response, provider.fault, channel)
     raise AssertionError
+
+
+def _version(sent: bytes) -> str:
+    """A client's `anthropic-version`; "" for what is none. URLs and headers are kept for each, so no free text."""
+    return sent.decode() if _VERSION.fullmatch(sent) else ""
 
 
 async def _raise_error(

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
-from costrouter.lib import crypto
+from costrouter.lib import crypto, ids
 from relay import pipeline
 from relay.context import Context
 from relay.errors import RelayError
@@ -43,10 +43,23 @@ async def respond(ctx: Context, runtime: Runtime, path: str) -> None:
             ctx.first_channel, items = await in_thread(lambda: load(options.previous, organization_id))
         except crypto.CannotDecrypt as error:
             raise _unknown(options.previous) from error
+        _note_size(ctx, items)
         ctx.request = await in_thread(lambda: with_history(request, items))
     if options.store and settings.RESPONSES_DAYS > 0:
         ctx.keep = lambda said: _keep(ctx, said)
     await pipeline.serve(ctx, runtime)
+
+
+def _note_size(ctx: Context, items: list[msgspec.Raw]) -> None:
+    """A request and the history before it are no larger than a request alone may be. Raises `body_too_large`."""
+    ctx.size += sum(memoryview(item).nbytes for item in items)
+    limit = settings.MAX_BODY_BYTES
+    if ctx.size > limit:
+        raise RelayError(
+            "body_too_large",
+            f"The conversation is larger than {limit} bytes; compact it, or begin a new one.",
+            param=_PARAM,
+        )
 
 
 async def _keep(ctx: Context, said: bytes | list[msgspec.Raw]) -> None:
@@ -82,9 +95,9 @@ class _Response(msgspec.Struct):
 
 def load(turn_id: str, organization_id: int) -> tuple[int, list[msgspec.Raw]]:
     """The channel and the items of an organization's turn. Raises RelayError with 404, CannotDecrypt. Blocks."""
-    turn = StoredTurn.objects.filter(
-        pk=turn_id[:64], organization_id=organization_id, expires_at__gt=timezone.now()
-    ).first()
+    if not ids.may_be_id(turn_id):
+        raise _unknown(turn_id)
+    turn = StoredTurn.objects.filter(pk=turn_id, organization_id=organization_id, expires_at__gt=timezone.now()).first()
     if turn is None:
         raise _unknown(turn_id)
     packed = crypto.decrypt_bytes(settings.FIELD_ENCRYPTION_KEYS, bytes(turn.items_encrypted))

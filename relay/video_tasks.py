@@ -18,6 +18,7 @@ from billing.models import Hold, Price, UsageRecord
 from billing.pricing import compile_rates
 from billing.selectors import price_info
 from billing.statements import Record
+from costrouter.lib import ids
 from costrouter.lib.units import UNITS
 from relay import capture
 from relay.models import VideoTask
@@ -50,6 +51,8 @@ def store(task: VideoTask) -> None:
 
 def find(task_id: str, *, organization_id: int) -> VideoTask | None:
     """An organization's video, unless it was deleted."""
+    if not ids.may_be_id(task_id):
+        return None
     return VideoTask.objects.filter(pk=task_id, organization_id=organization_id, deleted_at=None).first()
 
 
@@ -60,7 +63,8 @@ def page(
     rows = VideoTask.objects.filter(organization_id=organization_id)
     order = "request_id" if ascending else "-request_id"  # which sorts by time
     if after is not None:
-        last = rows.filter(pk=after).values_list("request_id", flat=True).first()
+        named = rows.filter(pk=after).values_list("request_id", flat=True)
+        last = named.first() if ids.may_be_id(after) else None
         if last is None:
             return None
         rows = rows.filter(**{"request_id__gt" if ascending else "request_id__lt": last})

@@ -193,3 +193,16 @@ def test_while_nothing_can_be_recorded_requests_are_refused(world, upstream, rel
     # Records would pile up in memory: they are counted instead.
     eventually(lambda: RefusalTally.objects.filter(error_code="unavailable", count=1).exists())
     assert world.prove()["records"] == 0
+
+
+def test_nothing_is_remembered_by_a_text_that_a_client_chooses(world, upstream, relay, client):
+    model = world.new_model("rank-1", searches="0.002")
+    world.new_channel(upstream.url, models={model: ""}, provider="cohere")
+    relay.settled_down()
+    upstream.default = json_reply({"results": [{"index": 0, "relevance_score": 0.9}]})
+    asked = {"model": "rank-1", "query": "what?", "documents": ["this"]}
+    for version in ("", "2023-06-01", "a", "b" * 1_000):
+        headers = {"anthropic-version": version} if version else {}
+        assert client.post("/v1/rerank", json=asked, headers=headers).status_code == 200
+    versions = {call.version for _, call in relay.runtime.upstreams._prepared}
+    assert versions == {"", "2023-06-01"}

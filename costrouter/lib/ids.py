@@ -25,3 +25,8 @@ def api_key() -> str:
 def password() -> str:
     """A password for a person to copy once: 20 letters and digits."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(20))
+
+
+def may_be_id(text: str) -> bool:
+    """Whether a text that a client sent can be an identifier of ours. PostgreSQL refuses even to look for a NUL."""
+    return text.isascii() and text.isprintable()
