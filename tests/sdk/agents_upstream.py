@@ -79,7 +79,7 @@ def _glance(seen: Seen) -> Facts:
         authentic(seen, "authorization", "Bearer sk-upstream")
         facts.thinking = "effort" in body["reasoning"]
         need(body["store"] is False, "store must be false")
-    facts.tools = {tool["name"]: tool for tool in body["tools"]}
+    facts.tools = {tool.get("name", tool.get("type")): tool for tool in body["tools"]}
     for block in _blocks(body):
         if block["type"] in ("tool_result", "function_call_output"):
             content = block["content"] if block["type"] == "tool_result" else block["output"]
