@@ -53,7 +53,8 @@ def right(double, call, *args):
     try:
         return call(*args)
     finally:
-        assert not double.wrongs, double.wrongs
+        wrongs, double.wrongs = double.wrongs, []
+        assert not wrongs, wrongs
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -64,10 +65,11 @@ def test_a_client(world, relay, everywhere, subtests, client, stream):
         sdk = CLIENTS[client](relay.url, world.secret, f"to-{upstream}", stream=stream)
         answers = meet(sdk, double, subtests, f"{upstream}: ")
         sdk.close()
-        records = [record for record in world.records() if record.model == f"to-{upstream}"]
-        assert [record.units for record in records] == [double.units] * answers
-        assert [record.cost_nanos for record in records] == [COSTS[upstream]] * answers
-        assert {(record.status, record.streamed) for record in records} == {("ok", stream)}
+        with subtests.test(f"{upstream}: what it cost"):
+            records = [record for record in world.records() if record.model == f"to-{upstream}"]
+            assert [record.units for record in records] == [double.units] * answers
+            assert [record.cost_nanos for record in records] == [COSTS[upstream]] * answers
+            assert {(record.status, record.streamed) for record in records} == {("ok", stream)}
         charged += answers * COSTS[upstream]
     assert world.prove()["charged_nanos"] == charged
 
