@@ -39,6 +39,10 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
+# Two processes at once, but for tests that start the whole product and time what they kill.
+TOGETHER := -n 2 --dist loadfile -m "not e2e"
+ALONE := -m e2e
+
 # Tests have a folder and secrets of their own, so they never touch what `make run` made.
 test: export VAR_DIR := $(CURDIR)/var/test
 test: lint
@@ -46,8 +50,10 @@ test: lint
 	@$(PY) -m tests.servers --install
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) manage.py check --deploy --fail-level ERROR
-	$(PY) -m pytest
-	$(PY) -m tests.servers -- $(PY) -m pytest --servers
+	$(PY) -m pytest $(TOGETHER)
+	$(PY) -m pytest $(ALONE)
+	$(PY) -m tests.servers -- $(PY) -m pytest $(TOGETHER) --servers
+	$(PY) -m tests.servers -- $(PY) -m pytest $(ALONE)
 
 bench: $(VENV)/installed-dev
 	bash tests/benchmarks/run.sh

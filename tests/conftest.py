@@ -59,11 +59,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
-    """SQLite as a file, as in production: threads of one process share nothing else."""
+    """SQLite as a file, as in production: threads of one process share nothing else. A database for each worker."""
     from django.conf import settings
 
+    database, worker = settings.DATABASES["default"], os.environ.get("PYTEST_XDIST_WORKER", "")
     if connection.vendor == "sqlite":
-        settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = str(Path(_VAR) / "test.sqlite3")
+        database.setdefault("TEST", {})["NAME"] = str(Path(_VAR) / "test.sqlite3")
+    elif worker:
+        database.setdefault("TEST", {})["NAME"] = f"test_{database['NAME']}_{worker}"
 
 
 @pytest.fixture(scope="session", autouse=True)
