@@ -312,6 +312,27 @@ def test_what_an_upstream_is_told_of_thinking(thinking, cap, shape, config):
     assert (body.get("thinking"), body.get("output_config")) == (shape, config)
 
 
+MINE, OTHERS = ir.Reasoning("a", "anthropic", "c2ln"), ir.Reasoning("a", "gemini", "c2ln")
+# Anthropic refuses a budget where a turn that goes on after its tools did not begin with a thought of its own.
+GOING_ON = [
+    (ir.Thinking(budget=2_000), [MINE], {"type": "enabled", "budget_tokens": 2_000}),
+    (ir.Thinking(budget=2_000), [OTHERS], None),
+    (ir.Thinking(budget=2_000), [], None),
+    (ir.Thinking("high"), [], {"type": "adaptive"}),
+]
+
+
+@pytest.mark.parametrize(("thinking", "thoughts", "shape"), GOING_ON)
+def test_a_turn_goes_on_that_began_without_a_thought(thinking, thoughts, shape):
+    called = ir.Message("assistant", [*thoughts, ir.ToolCall("toolu_1", "f", "{}")])
+    told = user(ir.ToolResult("toolu_1", [ir.Text("b")], "f"))
+    body = turns(user(ir.Text("a")), called, told, thinking=thinking, max_tokens=9_000)
+    assert body.get("thinking") == shape
+    # Once the turn is over, the next may think again.
+    over = [user(ir.Text("a")), called, told, ir.Message("assistant", [ir.Text("c")]), user(ir.Text("d"))]
+    assert "thinking" in turns(*over, thinking=thinking, max_tokens=9_000)
+
+
 TOOL = ir.Tool("f", schema={"type": "object"})
 CHOICES = [
     (None, None, None),

@@ -69,7 +69,7 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
     thinking = request.thinking
     if thinking is not None:
         shape = thinking_of(thinking, max_tokens)
-        if shape:
+        if shape and not (shape["type"] == "enabled" and _goes_on_unthinking(body["messages"])):
             body["thinking"] = shape
     config: dict[str, Any] = {}
     if thinking is not None and thinking.effort not in (None, "none"):
@@ -104,6 +104,14 @@ def thinking_of(thinking: ir.Thinking, max_tokens: int) -> dict[str, Any] | None
     if thinking.show is not None:
         shape["display"] = "summarized" if thinking.show else "omitted"
     return shape
+
+
+def _goes_on_unthinking(messages: list[dict[str, Any]]) -> bool:
+    """Whether a turn goes on, after its tools' results, that does not begin with a thought of Claude's own: it began
+    elsewhere, or the client lost it. A budget for thinking is refused then; adaptive thinking is not."""
+    if len(messages) < 2 or messages[-1]["content"][0]["type"] != "tool_result":
+        return False
+    return messages[-2]["content"][0]["type"] not in ("thinking", "redacted_thinking")
 
 
 def _marked(block: dict[str, Any], cache: str | None) -> dict[str, Any]:

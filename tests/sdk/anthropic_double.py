@@ -61,6 +61,8 @@ class AnthropicDouble(Double):
         facts.show = thinking.get("display") != "omitted"
         need(thinking.get("budget_tokens", 1_024) in range(1_024, max(facts.cap, 1_025)), "budget_tokens")
         self._messages(facts, body["messages"])
+        manual = thinking["type"] == "enabled"
+        need(not (manual and facts.results) or facts.signed, "Expected `thinking`, but found `tool_use`")
         facts.tools = {tool["name"]: tool["input_schema"] for tool in body.get("tools", ())}
         choice = body.get("tool_choice", {"type": "auto"})
         facts.choice = {"any": "required", "tool": choice.get("name")}.get(choice["type"], choice["type"])
@@ -101,7 +103,6 @@ class AnthropicDouble(Double):
         for block in thoughts:
             need((block["thinking"], block["signature"]) == (THOUGHT, SIGNATURE), "Invalid `signature` in `thinking`")
         facts.signed = blocks[0]["type"] == "thinking"
-        need(not facts.thinking or not calls or facts.signed, "Expected `thinking`, but found `tool_use`")
         return [call["id"] for call in calls]
 
     def _block(self, facts: Facts, block: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
-"""Older versions of what the clients and upstreams speak: calls without ids, and Anthropic's first version."""
+"""Less than the newest have: calls without ids, Anthropic's first version, clients that lose what a model thought."""
 
 from __future__ import annotations
 
 import anthropic
 import pytest
+from google import genai
+from google.genai import types
 
-from tests.sdk.clients import CLIENTS, Ask
+from tests.sdk.clients import CLIENTS, WEATHER, Ask
 from tests.sdk.conftest import connect
 from tests.sdk.gemini_double import OldGeminiDouble
 from tests.sdk.mind import SYSTEM
@@ -46,6 +48,31 @@ def test_a_call_without_an_id_gets_one(world, relay, old, subtests, stream):
             assert right(old, sdk.tell, {id: "wind"}).text == "Rome: wind"
             sdk.close()
     assert not old.wrongs
+    world.prove()
+
+
+@pytest.mark.parametrize("thinking", [{"thinking_level": "HIGH"}, {"thinking_budget": 2_048}])
+def test_thoughts_that_a_client_lost(world, relay, everywhere, thinking):
+    """Many a client keeps texts and calls alone of a turn; no upstream may be asked in a way that it then refuses."""
+    called = types.FunctionCall(id="made-elsewhere.1", name="get_weather", args={"city": "Paris"})
+    result = types.FunctionResponse(id="made-elsewhere.1", name="get_weather", response={"output": "sunny"})
+    tool = types.FunctionDeclaration(name="get_weather", parameters_json_schema=WEATHER)
+    config = types.GenerateContentConfig(
+        system_instruction=SYSTEM,
+        thinking_config=types.ThinkingConfig(**thinking),
+        tools=[types.Tool(function_declarations=[tool])],
+        max_output_tokens=9_000,
+    )
+    asked = [
+        types.Content(role="user", parts=[types.Part.from_text(text="Weather in Paris")]),
+        types.Content(role="model", parts=[types.Part(function_call=called)]),
+        types.Content(role="user", parts=[types.Part(function_response=result)]),
+    ]
+    sdk = genai.Client(api_key=world.secret, http_options=types.HttpOptions(base_url=relay.url))
+    for upstream in ("responses", "anthropic"):
+        answer = sdk.models.generate_content(model=f"to-{upstream}", contents=asked, config=config)
+        assert answer.text == "Paris: sunny"
+    sdk.close()
     world.prove()
 
 
