@@ -300,3 +300,18 @@ def test_an_error_in_mid_stream_is_one_event():
     raw = stream_error(RelayError("upstream_error", 'it "failed"\n\nbadly'), "chat")
     assert split(raw, []) == [raw]
     assert json.loads(data_of(raw))["error"]["message"] == 'it "failed"\n\nbadly'
+
+
+WRITTEN = {**USAGE, "prompt_tokens_details": {"cache_write_tokens": 4}}
+
+
+@pytest.mark.parametrize(("ttl", "unit"), [("5m", "cache_write_5m"), ("1h", "cache_write_1h")])
+def test_what_is_written_to_a_cache_is_charged_for_as_long_as_was_asked(ttl, unit):
+    request = parse(json.dumps(ask(cache_control={"type": "ephemeral", "ttl": ttl})).encode())
+    units = {"input": 6, unit: 4, "output": 5}
+    answer = read_answer(json.dumps(completion(usage=WRITTEN)).encode(), request)
+    assert answer is not None
+    assert answer.units == units
+    reader = StreamReader(request, lambda units: "0")
+    reader.read(usage_chunk(WRITTEN))
+    assert reader.units == units

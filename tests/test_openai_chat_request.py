@@ -200,12 +200,48 @@ FEATURES = [
     ({"modalities": ["smell"]}, [Feature("modalities")]),
     ({"tools": [{"type": "function"}, {"type": "custom"}, {"type": "web_search"}]}, [Feature("tools[2].type")]),
     ({"tools": ["x"]}, [Feature("tools[0].type")]),
+    ({"prompt_cache_options": {"mode": "explicit", "ttl": "30m"}}, []),
+    ({"prompt_cache_options": {"ttl": "12h"}}, [Feature("prompt_cache_options.ttl")]),
+    (
+        {"messages": [{"content": [{"type": "text", "text": "a", "prompt_cache_breakpoint": {"ttl": "12h"}}]}]},
+        [Feature("messages[0].content")],
+    ),
 ]
 
 
 @pytest.mark.parametrize(("fields", "features"), FEATURES)
 def test_what_changes_the_charge_is_a_feature(fields, features):
     assert read(**fields).features == features
+
+
+HOUR = {"type": "ephemeral", "ttl": "1h"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "hour"),
+    [
+        ({}, False),
+        ({"cache_control": {"type": "ephemeral"}}, False),
+        ({"cache_control": HOUR}, True),
+        ({"messages": [{"content": "a", "cache_control": HOUR}]}, True),
+        ({"messages": [{"content": [{"type": "text", "text": "a", "cache_control": HOUR}]}]}, True),
+        ({"messages": [{"content": [{"type": "text", "text": "a", "cache_control": {"ttl": "5m"}}]}]}, False),
+        ({"tools": [{"type": "function", "function": {"name": "f"}, "cache_control": HOUR}]}, True),
+        ({"tools": [{"type": "function", "function": {"name": "f", "cache_control": HOUR}}]}, True),
+    ],
+)
+def test_a_cache_of_an_hour_is_held_for(fields, hour):
+    assert read(**fields).hour_cache is hour
+
+
+@pytest.mark.parametrize("name", ["N", "Max_Tokens", "MAX_COMPLETION_TOKENS", "max_toKens", "ſtream"])
+def test_a_name_that_some_server_would_read_as_another_is_refused(name):
+    assert refusal(max_tokens=1, **{name: 100_000}) == ("invalid_request", name)
+
+
+@pytest.mark.parametrize("name", ["fallbacks", "mcp_servers", "preset", "connectors", "web_search", "speed"])
+def test_work_that_no_price_covers_is_refused(name):
+    assert refusal(**{name: ["x"]}) == ("unpriced_feature", name)
 
 
 def body_of(text, *, stream=False, cap=None, cap_field="max_tokens", stores=False):

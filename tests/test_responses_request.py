@@ -113,6 +113,8 @@ def test_a_quantity_out_of_bounds_is_refused(name, value):
             {"input": [{"type": "shell_call", "environment": {"type": "x", "container_id": "cntr_1"}}]},
             ("stored_state", "input"),
         ),
+        ({"input": [{"type": "image_generation_call", "id": "ig_1"}]}, ("stored_state", "input")),
+        ({"input": [{"type": "compaction", "id": "cmp_1"}]}, ("stored_state", "input")),
         ({"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, ("stored_state", "tools")),
         ({"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, ("stored_state", "tools")),
         (

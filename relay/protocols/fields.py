@@ -17,12 +17,32 @@ _any = msgspec.json.Decoder()
 MAX_CAP = 1_000_000_000
 
 
+# Fields that say what a request costs, in any dialect.
+_COSTS = frozenset(
+    {
+        *("model", "models", "n", "best_of", "n_choices", "stream", "store", "service_tier", "speed", "modalities"),
+        *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "max_tokens_to_sample"),
+        *("n_predict", "num_predict", "messages", "system", "input", "instructions", "prompt", "tools", "functions"),
+        *("web_search_options", "enable_search", "plugins", "provider", "previous_response_id", "conversation"),
+        *("container", "documents", "seconds", "size", "quality", "mcp_servers", "fallbacks", "route"),
+    }
+)
+
+
 def read_object(body: bytes) -> Fields:
-    """A body's top level. Raises RelayError where it is not a JSON object."""
+    """A body's top level. Raises RelayError where it is not a JSON object.
+
+    Servers written in Go read `Max_Tokens` as `max_tokens`, and even letters that only fold to these: such a name is
+    refused, for what it says would not be held for.
+    """
     try:
-        return top_level.decode(body)
+        fields = top_level.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RelayError("invalid_json", f"The body is not a JSON object: {error}.") from error
+    for name in fields:
+        if name not in _COSTS and (known := name.casefold()) in _COSTS:
+            raise RelayError("invalid_request", f"{name} is not a field; {known} is.", param=name)
+    return fields
 
 
 @contextmanager

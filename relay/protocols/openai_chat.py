@@ -34,7 +34,10 @@ _encode = msgspec.json.encode
 # Other servers' names for what `max_tokens` and `n` bound: relayed, they would slip past what was held.
 UNBOUNDED = ("best_of", "n_predict", "num_predict", "max_new_tokens", "max_output_tokens", "n_choices")
 # Routers upstream take these to choose another model, or to add work of their own: no price here covers that.
-UNPRICED = ("models", "route", "plugins", "provider", "search_parameters")
+UNPRICED = (
+    *("models", "route", "plugins", "provider", "search_parameters", "fallbacks", "mcp_servers", "preset"),
+    *("connectors", "web_search", "speed", "inference_geo"),
+)
 # State that is stored upstream, under an account that many tenants share.
 STORED = ("previous_response_id", "conversation", "container", "cached_content", "vector_store_ids")
 # Fields that the upstream does not read as input. The text of any other counts as such: tools, schemas, documents, a
@@ -90,6 +93,7 @@ def _parse(fields: Fields) -> Request:
     )
     if any(feature.unit == "searches" for feature in request.features):
         request.pieces["searches"] = request.choices
+    _read_caches(request)
     _read_messages(request)
     return request
 
@@ -145,6 +149,28 @@ def _features(fields: Fields) -> list[Feature]:
     return found
 
 
+def _read_caches(request: Request) -> None:
+    """Marks of caches outside the messages."""
+    fields = request.fields
+    options = value_of(fields, "prompt_cache_options")
+    _read_mark({"cache_control": value_of(fields, "cache_control")}, "", request)
+    _read_mark({"prompt_cache_breakpoint": options}, "prompt_cache_options.ttl", request)
+    for number, tool in enumerate(list_of(fields, "tools")):
+        _read_mark(tool, f"tools[{number}]", request)
+        _read_mark(tool.get("function") if isinstance(tool, dict) else None, f"tools[{number}].function", request)
+
+
+def _read_mark(part: Any, where: str, request: Request) -> None:
+    """Caches that live long cost more: Anthropic's have a unit, OpenAI's have no price here."""
+    if not isinstance(part, dict):
+        return
+    theirs, ours = part.get("cache_control"), part.get("prompt_cache_breakpoint")
+    if isinstance(theirs, dict) and theirs.get("ttl") == "1h":
+        request.hour_cache = True
+    if isinstance(ours, dict) and ours.get("ttl") not in (None, "30m"):
+        request.features.append(Feature(where))
+
+
 def _read_messages(request: Request) -> None:
     """Count what the upstream will read: text in UTF-8 bytes, messages, and parts that are not text."""
     messages = value_of(request.fields, "messages")
@@ -155,6 +181,7 @@ def _read_messages(request: Request) -> None:
     for number, message in enumerate(messages):
         if not isinstance(message, dict):
             raise RelayError("invalid_request", f"messages[{number}] must be an object.", param="messages")
+        _read_mark(message, f"messages[{number}]", request)
         for name, value in message.items():
             if name == "content":
                 if isinstance(value, str):
@@ -183,6 +210,7 @@ def _read_part(part: Any, request: Request, number: int) -> None:
     if not isinstance(part, dict):
         strings(part, request.texts)
         return
+    _read_mark(part, f"messages[{number}].content", request)
     kind = part.get("type")
     if kind in ("text", "refusal"):
         strings({name: value for name, value in part.items() if name != "type"}, request.texts)

@@ -20,7 +20,7 @@ from relay.protocols.usage import openai_units, openai_usage
 _encode = msgspec.json.encode
 
 
-def read_answer(body: bytes, _: Request | None = None) -> Answer | None:
+def read_answer(body: bytes, request: Request | None = None) -> Answer | None:
     """A chat completion that was not streamed; None where the body is not one (an error in a 200, an empty body)."""
     try:
         fields = top_level.decode(body)
@@ -30,7 +30,7 @@ def read_answer(body: bytes, _: Request | None = None) -> Answer | None:
         return None
     if not isinstance(choices, list) or not choices or given(fields, "error"):
         return None
-    units = openai_units(usage)
+    units = _units(usage, request)
     texts: list[str] = []
     if units is None:
         for choice in choices:
@@ -38,6 +38,14 @@ def read_answer(body: bytes, _: Request | None = None) -> Answer | None:
                 message = choice.get("message", choice.get("text"))
                 strings({**message, "role": ""} if isinstance(message, dict) else message, texts)
     return Answer(units, texts, partial(_with_cost, fields))
+
+
+def _units(usage: object, request: Request | None) -> dict[str, int] | None:
+    """What was used. The dialect does not tell how long a cache lives: it lives as long as was asked for."""
+    units = openai_units(usage)
+    if units is not None and request is not None and request.hour_cache and "cache_write_5m" in units:
+        units["cache_write_1h"] = units.pop("cache_write_5m")
+    return units
 
 
 def _with_cost(fields: Fields, units: dict[str, int], cost: str) -> bytes:
@@ -83,6 +91,7 @@ class StreamReader:
         "_ended",
         "_include_usage",
         "_last",
+        "_request",
         "done",
         "failed",
         "started",
@@ -91,6 +100,7 @@ class StreamReader:
     )
 
     def __init__(self, request: Request, cost_of: CostOf) -> None:
+        self._request = request
         self._include_usage: bool = request.options
         self._cost_of = cost_of
         self._last = b""
@@ -153,7 +163,7 @@ class StreamReader:
 
     def _with_usage(self, chunk: _Chunk, data: bytes) -> bytes:
         """A chunk with usage: shown with its cost to a client that asked, hidden from others and where it is broken."""
-        units = openai_units(chunk.usage)
+        units = _units(chunk.usage, self._request)
         if units is not None:
             self.units = units
         if not chunk.choices and not (units is not None and self._include_usage):

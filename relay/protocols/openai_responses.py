@@ -65,6 +65,8 @@ _FREE_TOOLS = frozenset(
 )
 # Items that bring more tools into the conversation.
 _TOOL_ITEMS = frozenset({"additional_tools", "tool_search_output"})
+# Items that an upstream would look up by their id where this is missing.
+_BY_ID = {"image_generation_call": "result", "compaction": "encrypted_content"}
 # Parts that are not text → their kind, and where their data, or a URL, may be.
 _MEDIA = {
     "input_image": ("image", "image_url"),
@@ -286,6 +288,8 @@ def _read_item(item: Any, where: str, request: Request) -> None:
         raise _stored(where, "input")
     if kind == "reasoning" and not any(item.get(name) for name in ("encrypted_content", "content", "summary")):
         raise _stored(where, "input")  # nothing but an id: what it thought would come from the store
+    if kind in _BY_ID and not item.get(_BY_ID[kind]):
+        raise _stored(where, "input")
     if kind in _TOOL_ITEMS:
         tools = item.get("tools")
         _read_tools(tools if isinstance(tools, list) else [], f"{where}.tools", request)
