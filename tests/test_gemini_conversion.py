@@ -219,6 +219,28 @@ def test_a_whole_conversation():
     ]
 
 
+def test_what_a_tool_shows_is_a_part_of_its_result_or_follows_it():
+    shown = ir.Image(data="aGk=", media_type="image/png")
+    results = ir.ToolResult("1", [ir.Text("see"), shown]), ir.ToolResult("2", [ir.Text("none")])
+    calls = ir.ToolCall("1", "f"), ir.ToolCall("2", "g")
+    turns = ir.Message("assistant", [*calls]), ir.Message("user", [ir.Text("now"), *results])
+    request = ir.Request("m", [ir.Message("user", [ir.Text("q")]), *turns])
+    first = {"id": "1", "name": "f", "response": {"output": "see"}}
+    second = {"functionResponse": {"id": "2", "name": "g", "response": {"output": "none"}}}
+    picture = {"inlineData": {"mimeType": "image/png", "data": "aGk="}}
+    assert written(request)["contents"][2]["parts"] == [
+        {"text": "now"},
+        {"functionResponse": {**first, "parts": [picture]}},
+        second,
+    ]
+    assert written(request, "gemini-2.5-pro")["contents"][2]["parts"] == [
+        {"functionResponse": first},
+        second,
+        picture,
+        {"text": "now"},
+    ]
+
+
 def test_derived_ids_are_the_same_each_time():
     history = [user("q"), model({"functionCall": {"name": "f"}}), user({"functionResponse": {"name": "f"}})]
     assert read(*history) == read(*history)

@@ -75,9 +75,14 @@ def _config(request: ir.Request, target: Target) -> dict[str, Any]:
     return {name: value for name, value in config.items() if value is not None}
 
 
+def _is_old(model: str) -> bool:
+    """Whether a model is from before Gemini 3."""
+    return any(name in model for name in ("gemini-1", "gemini-2"))
+
+
 def _thinking(thinking: ir.Thinking, model: str) -> dict[str, Any]:
     """Gemini 2 knows budgets only, Gemini 3 prefers levels; neither takes both."""
-    budgets = any(name in model for name in ("gemini-1", "gemini-2"))
+    budgets = _is_old(model)
     effort, budget = thinking.effort, thinking.budget
     found: dict[str, Any] = {}
     if budgets:
@@ -121,7 +126,7 @@ def _contents(request: ir.Request, target: Target) -> list[dict[str, Any]]:
             calls |= {part.id: part.name for part in message.parts if isinstance(part, ir.ToolCall)}
             role, parts = "model", _model_parts(message.parts, target)
         else:
-            role, parts = "user", [_user_part(part, calls) for part in message.parts if part != ir.Text("")]
+            role, parts = "user", _user_parts(message.parts, calls, target)
         if parts:
             contents.append({"role": role, "parts": parts})
     if not contents:
@@ -132,7 +137,7 @@ def _contents(request: ir.Request, target: Target) -> list[dict[str, Any]]:
 def _model_parts(parts: list[ir.Part], target: Target) -> list[dict[str, Any]]:
     turn = Turn()
     # Gemini 3 wants a signature on the first call of a turn; one that it did not make has none.
-    unsigned = not any(name in target.model for name in ("gemini-1", "gemini-2"))
+    unsigned = not _is_old(target.model)
     for part in parts:
         if isinstance(part, ir.Reasoning):
             if part.origin == "gemini":
@@ -154,6 +159,16 @@ def _model_parts(parts: list[ir.Part], target: Target) -> list[dict[str, Any]]:
             turn.say(_media(part))
     turn.flush()
     return turn.parts
+
+
+def _user_parts(parts: list[ir.Part], calls: dict[str, str], target: Target) -> list[dict[str, Any]]:
+    """A user's turn. What tools show is a part of their results from Gemini 3 on; before, it follows them."""
+    said = [_user_part(part, calls) for part in parts if part != ir.Text("")]
+    if not _is_old(target.model):
+        return said
+    shown = [media for part in said for media in part.get("functionResponse", {}).pop("parts", ())]
+    results = [part for part in said if "functionResponse" in part]
+    return [*results, *shown, *(part for part in said if "functionResponse" not in part)] if shown else said
 
 
 def _user_part(part: ir.Part, calls: dict[str, str]) -> dict[str, Any]:
