@@ -7,7 +7,6 @@ import json
 import struct
 
 import openai
-import pytest
 from google import genai
 from google.genai import types
 
@@ -75,14 +74,15 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_embeddings(world, relay, everywhere, row):
-    call, upstream, answer, path, body = ROWS[row]
-    double = everywhere[upstream]
-    double.script.append(json_reply(answer))
-    assert call(relay, world, f"to-{upstream}", dimensions=3) == VECTORS
-    [seen] = double.seen
-    assert (seen.path, json.loads(seen.body)) == (path, body)
-    record = world.record()
-    assert (record.status, record.units, record.cost_nanos) == ("ok", {"input": 7}, COST)
-    assert world.prove()["charged_nanos"] == COST
+def test_embeddings(world, relay, everywhere, subtests):
+    for name, (call, upstream, answer, path, body) in ROWS.items():
+        with subtests.test(name):
+            double = everywhere[upstream]
+            double.seen.clear()
+            double.script.append(json_reply(answer))
+            assert call(relay, world, f"to-{upstream}", dimensions=3) == VECTORS
+            [seen] = double.seen
+            assert (seen.path, json.loads(seen.body)) == (path, body)
+    records = [(record.status, record.units, record.cost_nanos) for record in world.records()]
+    assert records == [("ok", {"input": 7}, COST)] * len(ROWS)
+    assert world.prove()["charged_nanos"] == COST * len(ROWS)
