@@ -54,6 +54,8 @@ def meaning(request: ir.Request, common: Can) -> ir.Request:
         request.output.name = None
     if request.thinking is not None:
         request.thinking.show = None
+        if request.thinking.budget and any(isinstance(part, ir.ToolResult) for part in request.messages[-1].parts):
+            request.thinking = None  # a turn that goes on without a thought of its maker's gets no budget
     if request.parallel is not None and request.tool_choice is None:
         request.tool_choice = ir.ToolChoice("auto")
     if request.tool_choice is not None and request.tool_choice.mode == "none":
