@@ -31,7 +31,7 @@ from relay.reply import Reply, send_reply
 from relay.runtime import Runtime
 from relay.secrets import echoes
 from relay.snapshot import utc_now
-from relay.tasks import done_within, spawn
+from relay.tasks import done_within, off_loop, spawn
 from relay.upstream import UpstreamFailure, close, read_body
 from relay.video_apis import api_of
 from relay.video_asks import MAX_BYTES
@@ -73,7 +73,8 @@ async def create(ctx: Context, runtime: Runtime, _: str) -> None:
         form = await read_form(_slices(body), content_type, limit=settings.MAX_BODY_BYTES)
         body = form.description()
     try:
-        ctx.request = parse(body)
+        ctx.size = len(body)
+        ctx.request = await off_loop(lambda: parse(body), size=len(body))
         if ctx.request.options.file and form is None:
             raise RelayError("invalid_request", "A file can only be sent in a form.", param="input_reference")
         await _submit(ctx, runtime, form, None)
@@ -126,6 +127,8 @@ def _price(ctx: Context, runtime: Runtime) -> None:
     assert request is not None and route is not None and ctx.rates is not None
     size = request.options.size
     if size is not None and (pixels(size) or 0) > USUAL_PIXELS:
+        if any(feature.tier for feature in request.features):
+            raise RelayError("unpriced_feature", "service_tier and size have no price together.", param="size")
         price = runtime.snapshot.price(ctx.model, size, utc_now())
         if price is None:
             raise RelayError(

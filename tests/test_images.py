@@ -231,6 +231,12 @@ def test_fewer_images_than_asked_are_told_by_the_end():
     assert (reader.done, reader.units) == (True, UNITS)
 
 
+@pytest.mark.parametrize(("events", "done"), [([PARTIAL], False), ([COMPLETED], True)])
+def test_a_terminator_ends_well_only_where_an_image_was_made(events, done):
+    reader, _ = stream(*events, b"data: [DONE]\n\n", n=2)
+    assert (reader.done, reader.failed) == (done, not done)
+
+
 def test_a_last_event_that_no_blank_line_ended():
     reader, _ = stream(PARTIAL)
     assert reader.read_rest(COMPLETED) == b""

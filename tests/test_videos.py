@@ -210,6 +210,17 @@ def test_a_larger_picture_has_a_price_of_its_own(world, studio, video, relay):
     assert world.prove()["charged_nanos"] == 4 * USD * 75 // 100
 
 
+def test_a_larger_picture_and_a_service_tier_have_no_price_together(world, studio, video, relay):
+    models = {channel_model.model: "" for channel_model in world.channel.channel_models.all()}
+    world.new_channel(studio.url, name="second", models=models, provider="openai")
+    for tier in ("1792x1024", "priority"):
+        append_price(model_name="reel-1", tier=tier, units={"seconds": "0.5"})
+    relay.settled_down()
+    answer = video.post("/v1/videos", json={**ASK, "size": "1792x1024", "service_tier": "priority"})
+    assert error_of(answer, 400, "unpriced_feature")["param"] == "size"
+    assert studio.seen == []
+
+
 def test_a_wallet_that_cannot_pay_asks_nothing_upstream(world, studio, video, relay):
     answer = video.post("/v1/videos", json={**ASK, "seconds": "600"})
     assert "needs $90.00" in error_of(answer, 403, "insufficient_balance")["message"]

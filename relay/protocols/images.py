@@ -226,7 +226,8 @@ class EventReader:
         if data is None:
             return event
         if data == b"[DONE]":
-            self.done = True
+            self.done = self._made > 0
+            self.failed = not self.done
             self._held += event
             return b""
         kind, usage = _event(data)
