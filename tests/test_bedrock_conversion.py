@@ -308,6 +308,23 @@ def test_a_budget_is_below_the_cap():
     assert body["additionalModelRequestFields"] == {"thinking": {"type": "enabled", "budget_tokens": 1_999}}
 
 
+@pytest.mark.parametrize(
+    ("thought", "more"),
+    [
+        (ir.Reasoning("I know.", "anthropic", "c2ln"), {"thinking": {"type": "enabled", "budget_tokens": 2_000}}),
+        (ir.Reasoning("I know.", "chat"), None),
+    ],
+)
+def test_a_budget_is_left_out_where_a_turn_goes_on_without_a_thought_of_claudes(thought, more):
+    messages = [
+        ir.Message("user", [ir.Text("What time is it?")]),
+        ir.Message("assistant", [thought, ir.ToolCall("call_1", "clock", "{}")]),
+        ir.Message("user", [ir.ToolResult("call_1", [ir.Text("noon")])]),
+    ]
+    body = written(asked(*messages, thinking=ir.Thinking(budget=2_000), max_tokens=4_000))
+    assert body.get("additionalModelRequestFields") == more
+
+
 def test_novas_top_k_has_a_place_of_its_own():
     assert written(asked(top_k=3), NOVA)["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 3}}
 

@@ -84,9 +84,12 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
     output: dict[str, Any] = {} if effort is None else {"effort": effort}
     if request.output is not None:
         output["textFormat"] = _format(request.output)
+    messages = writer.messages(request.messages)
+    if more.get("thinking", {}).get("type") == "enabled" and _goes_on_unthinking(messages):
+        del more["thinking"]
     body = {
         "system": writer.system(request.messages),
-        "messages": writer.messages(request.messages),
+        "messages": messages,
         "inferenceConfig": {name: value for name, value in inference.items() if value is not None},
         "toolConfig": _tools(request, writer),
         "outputConfig": output,
@@ -95,6 +98,13 @@ def _body(request: ir.Request, target: Target) -> dict[str, Any]:
         "additionalModelResponseFieldPaths": ["/stop_sequence"] if request.stop and writer.claude else None,
     }
     return {name: value for name, value in body.items() if value or name == "messages"}
+
+
+def _goes_on_unthinking(messages: list[dict[str, Any]]) -> bool:
+    """Whether a turn goes on, after its tools' results, that does not begin with a thought: Claude refuses a budget."""
+    if len(messages) < 2 or "toolResult" not in messages[-1]["content"][0]:
+        return False
+    return "reasoningContent" not in messages[-2]["content"][0]
 
 
 def _thinking(thinking: ir.Thinking | None, family: str, cap: int) -> tuple[dict[str, Any], str | None]:
