@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -128,7 +129,8 @@ class Session:
         self.runtime = runtime
         self.held: deque[Context] = deque()
         self._number = 0
-        self._begun = 0
+        # Responses that the client asked for, and that the upstream has begun.
+        self._asked = self._begun = 0
         self._context = 0
         self._used = 0
         self._heard = realtime.Heard()
@@ -278,7 +280,9 @@ class Session:
             except RelayError as error:
                 await self._tell(error)
                 continue
-            self._heard.sent(realtime.type_of(event), event)
+            kind = realtime.type_of(event)
+            self._heard.sent(kind, event)
+            self._asked += kind == "response.create"
             try:
                 await self._socket.send_str(event)
             except (aiohttp.ClientError, ConnectionError):
@@ -292,6 +296,8 @@ class Session:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 continue
             event, kind = message.data, realtime.type_of(message.data)
+            if kind in ("response.created", "error"):
+                self._asked = max(0, self._asked - 1)
             if kind == "response.created":
                 self._begun += 1
                 if self._begun > len(self.held):
@@ -348,8 +354,8 @@ class Session:
         return heard.units(self._context, read, made)
 
     async def _last_words(self, down: asyncio.Task[None]) -> None:
-        """The client has gone: a response that was begun is cancelled upstream, and read for its usage."""
-        if not self._begun or down.done():
+        """The client has gone: a response that was asked for is cancelled upstream, and read for its usage."""
+        if not (self._asked or self._begun) or down.done():
             return
         assert self._socket is not None
         try:
@@ -357,7 +363,7 @@ class Session:
         except (aiohttp.ClientError, ConnectionError):
             return
         ended = time.monotonic() + LAST_SECONDS
-        while self._begun and not down.done() and time.monotonic() < ended:
+        while (self._asked or self._begun) and not down.done() and time.monotonic() < ended:
             await asyncio.wait((down,), timeout=0.05)
 
     async def _conclude(self, *, failed: bool) -> None:
@@ -403,7 +409,9 @@ class Session:
         )
 
     async def _say(self, event: str) -> None:
-        await self.ctx.send({"type": "websocket.send", "text": event})
+        # A client that has gone hears nothing, but what it asked for is read on for its usage.
+        with suppress(OSError):
+            await self.ctx.send({"type": "websocket.send", "text": event})
 
     async def _tell(self, error: RelayError) -> None:
         await self._say(realtime.error_event(error, "event_" + ids.request_id().removeprefix("req_")[:20]))

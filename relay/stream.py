@@ -245,7 +245,10 @@ class StreamExchange:
     async def _send(self, body: bytes, *, last: bool = False) -> None:
         if (body or last) and not self.gone:
             self._sending = asyncio.get_running_loop().time()
-            await self.ctx.send({"type": "http.response.body", "body": body, "more_body": not last})
+            try:
+                await self.ctx.send({"type": "http.response.body", "body": body, "more_body": not last})
+            except OSError:  # how ASGI says that the client has hung up: no failure of the upstream
+                self.client_gone()
             self._sending = math.inf
 
     async def _conclude(self, failure: UpstreamFailure | None, *, interrupted: bool) -> None:

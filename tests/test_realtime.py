@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -255,6 +256,25 @@ def test_a_client_that_goes_away_pays_for_what_the_upstream_says_it_used(world, 
     charged, rest = world.records()
     assert (charged.cost_nanos, charged.units, charged.estimated) == (COST, UNITS, False)
     assert rest.cost_nanos == 0
+    assert world.prove()["charged_nanos"] == COST
+
+
+def test_a_client_that_goes_away_before_its_response_has_begun_pays_for_it(world, relay, session, double):
+    gate = threading.Event()
+
+    async def slow(upstream, event):
+        if event["type"] == "response.create":
+            await asyncio.to_thread(gate.wait, 10)
+        await _hanging(upstream, event)
+
+    double.answer = slow
+    say(session, type="response.create")
+    eventually(lambda: double.seen)
+    session.close()
+    gate.set()
+    assert double.closed.wait(10)
+    ended(world, relay)
+    assert [event["type"] for event in double.seen] == ["response.create", "response.cancel"]
     assert world.prove()["charged_nanos"] == COST
 
 

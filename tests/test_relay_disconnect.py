@@ -7,11 +7,13 @@ import json
 import threading
 from typing import Any
 
+import httpx
 import pytest
 
 from billing.models import Hold
 from channels_app.services import save_model
 from relay import asgi, tokens
+from relay.stream import StreamExchange
 from tests.calls import Call, handed_over, locked_wallet
 from tests.doubles import COST, DONE, HANG, ask, completion, delta, json_reply, sse_reply, usage_chunk
 from tests.waiting import eventually
@@ -291,3 +293,31 @@ def test_a_cancelled_task_whose_hold_waits_gives_it_back(world, upstream, relay)
     assert upstream.seen == []
     assert world.prove()["charged_nanos"] == 0
     assert world.balance() == (10_000_000_000, 0)
+
+
+def test_a_server_that_says_so_when_the_client_is_gone_is_no_failure_of_the_upstream(
+    world, upstream, relay, client, monkeypatch
+):
+    class Gone(StreamExchange):
+        def __init__(self, ctx, runtime):
+            send = ctx.send
+
+            async def until_gone(message):
+                if b"second" in message.get("body", b""):
+                    raise ConnectionResetError
+                await send(message)
+
+            ctx.send = until_gone
+            super().__init__(ctx, runtime)
+
+    monkeypatch.setattr("relay.pipeline.StreamExchange", Gone)
+    world.new_channel(upstream.url)
+    relay.settled_down()
+    upstream.script.append(sse_reply([delta("first"), delta(" second")], then="hang"))
+    with pytest.raises(httpx.RemoteProtocolError):
+        client.post("/v1/chat/completions", json=ask(stream=True))
+    relay.settled_down()
+    record = world.record()
+    assert (record.status, record.estimated) == ("cancelled", True)
+    assert record.units == {"input": 8, "output": 2}
+    assert world.prove()["charged_nanos"] == 8 * 1_000 + 2 * 2_000
