@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from relay.protocols import DIALECTS
 from relay.protocols.gemini import parse
 from relay.protocols.gemini_answer import StreamReader, read_answer
 from relay.protocols.sse import Splitter
@@ -350,3 +351,12 @@ def test_no_upstream_breaks_the_reader(value, noise):
         stream.read_rest(body)
         assert stream.finished in (True, False)
         assert stream.last({}, "0")[0] == b""
+
+
+def test_a_streamed_image_may_be_large():
+    part = {"inlineData": {"mimeType": "image/png", "data": "A" * (20 << 20)}}
+    whole = b"data: " + json.dumps({"candidates": [{"content": {"parts": [part]}}]}).encode() + b"\r\n\r\n"
+    cutter = DIALECTS["gemini"].streaming.cutter()
+    events = [event for start in range(0, len(whole), 65_536) for event in cutter.feed(whole[start : start + 65_536])]
+    assert (len(events), len(events[0])) == (1, len(whole) - 2)
+    assert cutter.rest() == b""

@@ -70,7 +70,7 @@ DIALECTS: dict[str, Dialect] = {
             gemini_answer.read_answer,
             gemini_answer.StreamReader,
             gemini_ir.CONVERSATION,
-            Streaming(content_type=gemini.stream_content_type),
+            Streaming(LargeSplitter, content_type=gemini.stream_content_type),
         ),
         Dialect("gemini_count", gemini_count.parse, gemini_count.body, gemini_count.read_answer),
         Dialect("gemini_embed", gemini_embed.parse, gemini_embed.body, gemini_embed.read_answer),
