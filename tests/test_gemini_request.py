@@ -433,3 +433,17 @@ def test_errors_are_read(body, read):
 
 def test_the_action_is_remembered():
     assert gemini.parse(b'{"contents":[{}]}', "g:streamGenerateContent").options.action == "streamGenerateContent"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"GenerationConfig": {"maxOutputTokens": 9_999}}, "GenerationConfig"),
+        ({"generationConfig": {"maxOutputTokens": 1, "MaxOutputTokens": 9_999}}, "generationConfig.MaxOutputTokens"),
+        ({"generationConfig": {"candidatecount": 8}}, "generationConfig.candidatecount"),
+        ({"TOOLS": [{"googleSearch": {}}]}, "TOOLS"),
+        ({"tools": [{"GoogleSearch": {}}]}, "tools[0].GoogleSearch"),
+    ],
+)
+def test_a_name_that_some_server_would_read_as_another_is_refused(fields, param):
+    assert refusal(**fields) == ("invalid_request", param)

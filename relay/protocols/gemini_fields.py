@@ -23,6 +23,14 @@ _encode = msgspec.json.encode
 
 # Hosts whose URLs name what an account stored: files, buckets. Google reads them with the upstream account's rights.
 _STORES = ("googleapis.com", "storage.cloud.google.com")
+# Fields that say what a request costs. Servers written in Go would read `MaxOutputTokens` as one of them.
+_COSTS = {
+    name.casefold(): name
+    for name in (
+        *("contents", "systemInstruction", "generationConfig", "tools", "serviceTier", "cachedContent", "model"),
+        *("maxOutputTokens", "candidateCount", "responseModalities", "googleSearch", "functionDeclarations"),
+    )
+}
 # Strings of a part that no model reads.
 _LABELS = frozenset({"role", "mimeType", "id", "language", "outcome", "mediaProcessing", "level", "toolType"})
 
@@ -49,10 +57,13 @@ def camel(name: str) -> str:
 
 
 def plain(value: Mapping[str, _V], where: str = "") -> dict[str, _V]:
-    """An object by lowerCamelCase names. Raises RelayError where it has a field under both spellings."""
+    """An object by lowerCamelCase names. Raises RelayError where it has a field under both spellings, or nearly so."""
     found: dict[str, _V] = {}
     for name, inner in value.items():
         known = camel(name)
+        meant = _COSTS.get(known.casefold(), known)
+        if meant != known:
+            raise RelayError("invalid_request", f"{where}{name} is not a field; {meant} is.", param=where + name)
         if known in found:
             raise RelayError("invalid_request", f"{where}{known} is given twice.", param=where + known)
         found[known] = inner
