@@ -19,6 +19,7 @@ from relay.errors import RelayError
 from relay.protocols.fields import utf8_length
 from relay.quote import estimated_media_tokens
 from relay.snapshot import Snapshot
+from relay.tasks import in_heavy_thread
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.encode
@@ -185,7 +186,7 @@ async def estimate(ctx: Context, delivered: list[str]) -> dict[str, int]:
     request, route = ctx.request, ctx.route
     assert request is not None and route is not None
     try:
-        prompt, made = await asyncio.get_running_loop().run_in_executor(None, _count_both, request.texts, delivered)
+        prompt, made = await in_heavy_thread(lambda: _count_both(request.texts, delivered))
     except Exception:
         # A tokenizer that fails must not lose the charge: four bytes a token is what English text comes to.
         log.exception("request %s could not be counted", ctx.request_id)

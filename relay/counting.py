@@ -16,6 +16,7 @@ from relay.protocols.base import Request
 from relay.quote import estimated_media_tokens
 from relay.reply import Reply, send_reply
 from relay.runtime import Runtime
+from relay.tasks import in_heavy_thread
 from relay.upstream import MAX_ERROR_BYTES, UpstreamFailure, close, read_body
 
 _ANSWERS = {"anthropic_count": anthropic_count.count_answer, "gemini_count": gemini_count.count_answer}
@@ -50,7 +51,7 @@ async def _count(ctx: Context, runtime: Runtime, request: Request) -> Reply:
             return Reply(fault.status, fault.headers, fault.body)
         except RelayError:
             ctx.channel = None
-    counted = await asyncio.get_running_loop().run_in_executor(None, tokens.count, request.texts)
+    counted = await in_heavy_thread(lambda: tokens.count(request.texts))
     counted += request.messages * tokens.PER_MESSAGE + tokens.PER_REQUEST
     counted += estimated_media_tokens(request.media, dict(route.model.allowances))
     return Reply(200, [_JSON], _ANSWERS[request.dialect](counted))

@@ -31,7 +31,7 @@ from relay.reply import send_reply
 from relay.runtime import Runtime
 from relay.snapshot import utc_now
 from relay.stream import StreamExchange
-from relay.tasks import done_within, off_loop, spawn
+from relay.tasks import done_within, in_heavy_thread, off_loop, spawn
 
 # A hold that takes longer than this is worth watching whether the client still waits.
 WATCH_SECONDS = 0.05
@@ -205,7 +205,7 @@ async def hold(ctx: Context, runtime: Runtime) -> None:
             least = quote(request, route.model, rates, text_tokens=0).minimum
             if least > outcome.available:
                 raise too_little(outcome, quoted)
-        counted = await asyncio.get_running_loop().run_in_executor(None, tokens.count, request.texts)
+        counted = await in_heavy_thread(lambda: tokens.count(request.texts))
         closer = quote(request, route.model, rates, text_tokens=min(text_bound(request), counted_bound(counted)))
         if closer.minimum < quoted.minimum:
             quoted = closer

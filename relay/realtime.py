@@ -34,7 +34,7 @@ from relay.providers.base import Call
 from relay.quote import UNKNOWN_MAX_OUTPUT, Quote
 from relay.runtime import Runtime
 from relay.secrets import echoes
-from relay.tasks import done_within, spawn
+from relay.tasks import done_within, in_heavy_thread, spawn
 from relay.upstream import UpstreamFailure, forwarded_headers
 
 log = logging.getLogger(__name__)
@@ -344,10 +344,9 @@ class Session:
     async def _estimate(self) -> dict[str, int]:
         """Units of what was heard; a tokenizer that fails must not lose the charge."""
         heard = self._heard
-        count = asyncio.get_running_loop().run_in_executor
         try:
-            read = await count(None, tokens.count, heard.texts_in)
-            made = await count(None, tokens.count, ["".join(heard.texts_out)])
+            read = await in_heavy_thread(lambda: tokens.count(heard.texts_in))
+            made = await in_heavy_thread(lambda: tokens.count(["".join(heard.texts_out)]))
         except Exception:
             log.exception("realtime session %s could not be counted", self.ctx.request_id)
             read, made = heard.guess()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from relay.errors import RelayError
@@ -16,9 +18,18 @@ _running: set[asyncio.Task[Any]] = set()
 THREAD_BYTES = 512 * 1024
 
 
+# Threads for what takes long: all of them may be busy, and yet keys are looked up, in threads of their own.
+_heavy = ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="heavy")
+
+
+async def in_heavy_thread(work: Callable[[], T]) -> T:
+    """What `work` gives, which takes long and does not wait for anything."""
+    return await asyncio.get_running_loop().run_in_executor(_heavy, work)
+
+
 async def off_loop(work: Callable[[], T], *, size: int) -> T:
     """What `work` gives, which takes the longer the more bytes it works on: in a thread where they are many."""
-    return work() if size <= THREAD_BYTES else await asyncio.get_running_loop().run_in_executor(None, work)
+    return work() if size <= THREAD_BYTES else await in_heavy_thread(work)
 
 
 def spawn(coroutine: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:

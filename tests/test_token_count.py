@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
 import pytest
 
 from relay import tokens
@@ -67,3 +71,27 @@ def test_a_tokenizer_that_fails_does_not_lose_the_charge(world, upstream, relay,
     record = world.record()
     assert (record.status, record.units) == ("cancelled", {"input": 10 + 4 + 3, "output": 100})
     assert world.prove()["charged_nanos"] == 17 * 1_000 + 100 * 2_000
+
+
+def test_keys_are_looked_up_though_every_thread_that_counts_is_busy(world, upstream, relay, monkeypatch):
+    counting, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(texts):
+        counting.release()
+        go_on.wait(20)
+        return 1
+
+    monkeypatch.setattr(tokens, "count", slow)
+    world.new_channel(upstream.url)
+    relay.settled_down()
+    asked = {"model": "double-1", "messages": [{"role": "user", "content": "hello"}]}
+    url, headers = relay.url + "/v1/messages/count_tokens", {"authorization": f"Bearer {world.secret}"}
+    with ThreadPoolExecutor(40) as pool:  # more than the event loop's own threads
+        waiting = [pool.submit(httpx.post, url, json=asked, headers=headers, timeout=30) for _ in range(40)]
+        assert counting.acquire(timeout=10)
+        try:
+            unknown = {"authorization": f"Bearer {world.bobs_secret}"}
+            assert httpx.get(relay.url + "/v1/models", headers=unknown, timeout=10).status_code == 200
+        finally:
+            go_on.set()
+        assert {call.result().status_code for call in waiting} == {200}
