@@ -463,7 +463,11 @@ def test_any_split_of_a_stream_gives_the_same_events(events, data):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.just("text"),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.just("text"),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
