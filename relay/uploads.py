@@ -73,31 +73,37 @@ async def forward(ctx: Context, runtime: Runtime, path: str) -> None:
         raise RelayError("body_too_large", f"The body is larger than {limit} bytes.")
     form = await read_form(_pieces(ctx), content_type, limit=limit)
     try:
-        if name in _RECORDINGS:
-            for part in form.files("file"):
-                assert part.data is not None
-                part.facts["seconds"] = await seconds_of(part.data, part.size)
-        ctx.request = request = DIALECTS[name].parse(form.description(), path)
-        ctx.model, ctx.streamed = request.model, request.stream
-        await _serve(ctx, runtime, form)
+        await _serve(ctx, runtime, form, path)
     finally:
         _close_after(ctx, runtime, form)
 
 
-async def _serve(ctx: Context, runtime: Runtime, form: Form) -> None:
-    request = ctx.request
-    assert request is not None
+async def _serve(ctx: Context, runtime: Runtime, form: Form, path: str) -> None:
+    recordings = form.files("file") if ctx.endpoint.protocol in _RECORDINGS else []
+    for part in recordings:
+        part.facts["seconds"] = 1  # a recording is measured only for whom may send it: that is work
+    request = _read(ctx, form, path)
     await pipeline.admit(ctx, runtime)
     try:
         pipeline.price(ctx, runtime)
         await pipeline.find_ways(ctx)
-        way = Uploading(DIALECTS[request.dialect], request, form)
-        ctx.ways = dict.fromkeys(ctx.ways, way)
+        for part in recordings:
+            assert part.data is not None
+            part.facts["seconds"] = await seconds_of(part.data, part.size)
+        if recordings:
+            request = _read(ctx, form, path)
+        ctx.ways = dict.fromkeys(ctx.ways, Uploading(DIALECTS[request.dialect], request, form))
         await pipeline.hold(ctx, runtime)
     except BaseException:
         ctx.admission.release(0)
         raise
     await pipeline.exchange(ctx, runtime)
+
+
+def _read(ctx: Context, form: Form, path: str) -> Request:
+    ctx.request = request = DIALECTS[ctx.endpoint.protocol].parse(form.description(), path)
+    ctx.model, ctx.streamed = request.model, request.stream
+    return request
 
 
 def _close_after(ctx: Context, runtime: Runtime, form: Form) -> None:

@@ -176,9 +176,7 @@ class Upstream:
         extra = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
         chunked = "content-length" not in reply.headers
         extra += "transfer-encoding: chunked\r\n" if chunked else ""
-        writer.write(
-            f"HTTP/1.1 {reply.status} Status\r\ncontent-type: {reply.content_type}\r\n{extra}\r\n".encode()
-        )
+        writer.write(f"HTTP/1.1 {reply.status} Status\r\ncontent-type: {reply.content_type}\r\n{extra}\r\n".encode())
         for number, part in enumerate(reply.parts):
             gate = reply.gates.get(number)
             if gate is not None and not await self._pass(gate, reader):

@@ -195,6 +195,17 @@ def test_what_is_no_recording_is_refused(world, upstream, sdk, client):
     assert upstream.seen == []
 
 
+@pytest.mark.parametrize(("model", "code"), [("nobody", "model_not_found"), ("draw", "unpriced_model")])
+def test_a_recording_is_not_measured_for_whom_it_cannot_be_heard(world, sdk, client, monkeypatch, model, code):
+    async def measured(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("relay.uploads.seconds_of", measured)
+    response = client.post(TRANSCRIPTIONS, data={"model": model}, files={"file": ("a.mp3", MP3)})
+    assert response.json()["error"]["code"] == code
+    assert world.record().error_code == code
+
+
 @pytest.mark.parametrize(
     "body", [{"json": {"model": "hear", "file": {"seconds": 1}}}, {"data": {"model": "hear"}}, {"content": b"x"}]
 )
