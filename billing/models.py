@@ -192,7 +192,8 @@ class Price(models.Model):
     tier = models.CharField(
         max_length=20,
         default=STANDARD,
-        help_text="The service tier these prices are for: standard, flex, priority, batch.",
+        help_text="standard, or a service tier: flex, priority, fast, batch. A better image or video than the usual "
+        "has a price of its own, named by what makes it so: hd 1024x1792.",
     )
     units = models.JSONField(help_text='Unit → price as a decimal string, e.g. {"input": "0.15", "output": "0.6"}.')
     long_context_above = models.PositiveIntegerField(

@@ -156,19 +156,21 @@ def price(ctx: Context, runtime: Runtime) -> None:
     snapshot, features = runtime.snapshot, ctx.request.features
     ctx.route = routing.resolve(ctx.model, ctx.caller.key, snapshot.routing)
     now = utc_now()
-    tiers = {feature.tier: feature.field for feature in features if feature.tier}
+    standard = snapshot.price(ctx.model, Price.STANDARD, now)
+    if standard is None:
+        raise _unpriced(ctx.model)
+    tiers = {f.tier: f for f in features if f.tier and (f.of is None or f.of in standard.units)}
     if len(tiers) > 1:
-        raise RelayError("unpriced_feature", f"{' and '.join(tiers.values())} have no price together.")
-    tier = next(iter(tiers), Price.STANDARD)
-    ctx.price = snapshot.price(ctx.model, tier, now)
-    if ctx.price is None:
-        if tier == Price.STANDARD or snapshot.price(ctx.model, Price.STANDARD, now) is None:
-            raise _unpriced(ctx.model)
-        raise RelayError(
-            "unpriced_feature", f"service_tier {tier} has no price here for {ctx.model}.", param="service_tier"
-        )
-    if tier != Price.STANDARD:
-        _keep_channels_of_tier(ctx, tier)
+        raise RelayError("unpriced_feature", f"{' and '.join(f.field for f in tiers.values())} have no price together.")
+    ctx.price = standard
+    for tier, feature in tiers.items():
+        ctx.price = snapshot.price(ctx.model, tier, now)
+        if ctx.price is None:
+            raise RelayError(
+                "unpriced_feature", f"{feature.field} {tier} has no price here for {ctx.model}.", param=feature.field
+            )
+        if feature.of is None:
+            _keep_channels_of_tier(ctx, tier)
     ctx.rates = snapshot.rates(ctx.price, ctx.route.group.rate)
     if ctx.endpoint.units and not ctx.rates.explicit.intersection(ctx.endpoint.units):
         units = " or ".join(ctx.endpoint.units)

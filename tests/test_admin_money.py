@@ -313,3 +313,17 @@ def test_reasoning_with_a_price_of_its_own_shows_its_amount() -> None:
     shown = lines_table(lines)
 
     assert shown.count("$1.2<") == 2
+
+
+def test_a_better_image_has_a_price_of_its_own() -> None:
+    client = operator()
+    acme()
+    form = {"model_name": "gpt-small", "price_images": "0.12"}
+
+    assert client.post("/admin/billing/price/add/", {**form, "tier": "hd 1024x1792"}).status_code == 302
+    refused = client.post("/admin/billing/price/add/", {**form, "tier": "HD!"})
+
+    assert refused.status_code == 200
+    [price] = Price.objects.exclude(tier="standard")
+    assert (price.tier, price.units) == ("hd 1024x1792", {"images": "0.12"})
+    assert "Hd 1024x1792" in client.get("/admin/billing/price/").content.decode()

@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+from billing.services import append_price
 from relay import uploads
 from relay.multipart import read_form
 from tests.doubles import RESET, Reply, json_reply, sse_reply
@@ -266,6 +267,37 @@ def test_images_are_charged_by_the_piece(world, upstream, sdk):
     record = world.record()
     assert (record.cost_nanos, record.held_nanos) == (40_000_000, 60_000_000)
     world.prove()
+
+
+def test_a_better_image_than_the_usual_has_a_price_of_its_own(world, upstream, sdk, relay):
+    append_price(model_name="draw", tier="hd 1024x1792", units={"images": "0.12"})
+    relay.settled_down()
+    upstream.script.append(json_reply({"created": 1, "data": [{"b64_json": "AAAA"}]}))
+    sdk.images.generate(model="draw", prompt="A cat", size="1024x1792", quality="hd")
+    assert world.record().cost_nanos == 120_000_000
+    assert world.prove()["charged_nanos"] == 120_000_000
+
+
+@pytest.mark.parametrize(
+    ("size", "quality", "field", "tier"),
+    [
+        ("1024x1792", "standard", "size", "1024x1792"),
+        ("1024x1024", "hd", "quality", "hd"),
+        (None, "high", "quality", "high"),
+    ],
+)
+def test_a_better_image_without_a_price_of_its_own_is_refused(world, upstream, sdk, client, size, quality, field, tier):
+    body = {"model": "draw", "prompt": "A cat", "quality": quality, **({"size": size} if size else {})}
+    response = client.post("/v1/images/generations", json=body)
+    refused(world, response, "unpriced_feature", field)
+    assert response.json()["error"]["message"] == f"{field} {tier} has no price here for draw."
+    assert upstream.seen == []
+
+
+def test_a_better_image_that_is_charged_by_its_tokens_needs_no_price_of_its_own(world, upstream, sdk):
+    upstream.script.append(json_reply(PICTURES))
+    sdk.images.generate(model="paint", prompt="A cat", size="1024x1792", quality="high")
+    assert world.record().units["image_out"] > 0
 
 
 def test_an_edit_is_a_form(world, upstream, sdk):

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminTextInputWidget
 
 from billing.models import Price
 from costrouter.admin_base import lookup
 from costrouter.admin_fields import DecimalInput, plain
 from costrouter.lib.units import UNITS, per_text
 
-TIERS = ("standard", "flex", "priority", "batch")
+TIERS = ("standard", "flex", "priority", "fast", "batch")
 COMMON = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 
 
@@ -47,8 +47,13 @@ class PriceForm(_Fields):
     model_name = forms.ChoiceField(
         label="Model", widget=UnfoldAdminSelect2Widget(), help_text="A model of the catalogue."
     )
-    tier = forms.ChoiceField(
-        choices=[(name, name.capitalize()) for name in TIERS], initial=Price.STANDARD, widget=UnfoldAdminSelectWidget()
+    tier = forms.RegexField(
+        r"^[a-z0-9][a-z0-9. _-]*\Z",
+        max_length=Price._meta.get_field("tier").max_length,
+        initial=Price.STANDARD,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text=Price._meta.get_field("tier").help_text,
+        error_messages={"invalid": "Small letters and digits, as in: standard, flex, hd 1024x1792."},
     )
 
     class Meta:

@@ -31,7 +31,8 @@ class TierFilter(DropdownFilter):
     parameter_name = "tier"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(name, name.capitalize()) for name in TIERS]
+        found = Price.objects.order_by("tier").values_list("tier", flat=True).distinct()
+        return [(name, name.capitalize()) for name in dict.fromkeys([*TIERS, *found])]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Price]) -> QuerySet[Price]:
         return queryset.filter(tier=self.value()) if self.value() else queryset

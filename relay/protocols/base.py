@@ -19,11 +19,15 @@ CostOf = Callable[[dict[str, int]], str]
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A field that changes what the upstream charges: priced by a unit of its own, or by a service tier."""
+    """A field that changes what the upstream charges: priced by a unit, or by a price row, of its own: a tier.
+
+    `of`: the unit whose price it changes: the tier counts only for models that have a price of that unit.
+    """
 
     field: str
     unit: str | None = None
     tier: str | None = None
+    of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

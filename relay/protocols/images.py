@@ -52,6 +52,9 @@ _KNOWN = frozenset(
 # high are not published; they are taken to double.
 _FACTORS = {"low": 24, "medium": 48, "high": 96, "xhigh": 128, "max": 192}
 _LARGEST_USUAL = 1536 * 1024
+# What the price of one image is for, unless a price of its own says otherwise.
+_USUAL_PIXELS, _USUAL_QUALITIES = 1024 * 1024, (None, "auto", "standard", "low", "medium")
+MAX_TIER = 20
 _PARTIAL_TOKENS = 100
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _BYTES_A_TOKEN = 4
@@ -110,7 +113,10 @@ def _parse(dialect: str, fields: Fields, *, prompt: bool) -> Request:
         request.features.append(Feature("svg"))
     if string(fields, "output_format") == "svg":
         request.features.append(Feature("output_format"))
-    each = _tokens(string(fields, "size"), string(fields, "quality"))
+    size, quality = string(fields, "size"), string(fields, "quality")
+    each = _tokens(size, quality)
+    if (grander := _grander(size, quality)) is not None:
+        request.features.append(grander)
     each *= _frames(fields)
     each += _PARTIAL_TOKENS * (number(fields, "partial_images", 0, 3) or 0)
     request.options = each
@@ -132,6 +138,17 @@ def _tokens(size: str | None, quality: str | None) -> int:
         raise RelayError("invalid_request", f"size has at most {MAX_SIDE:,} pixels a side.", param="size")
     factor = _FACTORS.get(quality or "", _FACTORS["high"])
     return -(-factor * factor * (2_000_000 + pixels) // 4_000_000)
+
+
+def _grander(size: str | None, quality: str | None) -> Feature | None:
+    """A better image than the usual. Charged by the piece, it has a price of its own, whose tier says what it is."""
+    sides = _SIZE.fullmatch(size or "")
+    large = size if sides and int(sides[1]) * int(sides[2]) > _USUAL_PIXELS else None
+    fine = quality if quality not in _USUAL_QUALITIES else None
+    if large is None and fine is None:
+        return None
+    tier = " ".join(part for part in (fine, large) if part)[:MAX_TIER]
+    return Feature("size" if fine is None else "quality", tier=tier, of="images")
 
 
 def _add_images(request: Request, sources: list[Any], others: list[Any]) -> None:
