@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import importlib
 import os
 import secrets
+import shutil
 import socket
 import tempfile
 import threading
@@ -15,6 +17,7 @@ from typing import Any
 
 # Before Django reads its settings: no test touches the developer's own var/.
 _VAR = tempfile.mkdtemp(prefix="costrouter-test-")
+atexit.register(shutil.rmtree, _VAR, ignore_errors=True)
 os.environ["VAR_DIR"] = _VAR
 os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))
 os.environ.setdefault("KEY_HASH_SECRET", secrets.token_urlsafe(48))
