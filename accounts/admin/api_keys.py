@@ -87,11 +87,11 @@ class ApiKeyAdmin(ServiceAdmin):
     actions = ("revoke", "enable")
     add_fieldsets = (
         (None, {"fields": (("organization", "user"), ("name", "group"))}),
-        ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at", RATE_FIELDS)}),
+        ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at", *RATE_FIELDS)}),
     )
     fieldsets = (
         (None, {"fields": (("prefix_text", "look_at"), ("organization", "user"), ("name", "group"), "enabled")}),
-        ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at", RATE_FIELDS)}),
+        ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at", *RATE_FIELDS)}),
     )
 
     @display(description="Key", ordering="name")

@@ -67,7 +67,7 @@ class OrganizationAdmin(ServiceAdmin):
             return ((None, {"fields": ("name", "owner")}),)
         return (
             (None, {"fields": (("name", "status"), ("money", "look_at"), ("is_personal", "created_at"))}),
-            ("Limits of all its keys together", {"fields": (RATE_FIELDS,)}),
+            ("Limits of all its keys together", {"fields": RATE_FIELDS}),
         )
 
     def get_form(

@@ -170,8 +170,8 @@ class ChannelAdmin(ServiceAdmin):
     readonly_fields = ("secret",)
     fieldsets = (
         (None, {"fields": (("name", "status"), ("provider", "base_url"), "dialects")}),
-        ("Credentials", {"fields": ("secret", ("credentials", "clear_credentials"))}),
-        ("Routing", {"fields": ("groups", ("priority", "weight", "cost_multiplier"))}),
+        ("Credentials", {"fields": ("secret", "credentials", "clear_credentials")}),
+        ("Routing", {"fields": ("groups", ("priority", "weight"), "cost_multiplier")}),
         (
             "Timeouts and network",
             {
