@@ -6,7 +6,6 @@ are USD, as exact JSON numbers. The database is read in a thread, and only rows 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError
 
 from accounts import selectors as accounts
 from accounts.models import ApiKey
@@ -31,6 +30,7 @@ from relay.errors import RelayError
 from relay.reply import Reply, send_reply
 from relay.runtime import Runtime
 from relay.snapshot import utc_now
+from relay.tasks import in_thread
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -91,14 +91,8 @@ def _caller(ctx: Context) -> KeyInfo:
 async def _read(query: Callable[[], T]) -> T:
     """What a query of the database answers, off the event loop. Raises `unavailable` where it does not."""
 
-    def work() -> T:
-        try:
-            return query()
-        finally:
-            close_old_connections()
-
     try:
-        return await asyncio.get_running_loop().run_in_executor(None, work)
+        return await in_thread(query)
     except (DatabaseError, InterfaceError) as error:
         log.warning("an account could not be read: %s", type(error).__name__)
         raise RelayError(

@@ -134,6 +134,27 @@ def _version(sent: bytes) -> str:
     return sent.decode() if _VERSION.fullmatch(sent) else ""
 
 
+async def ask(
+    ctx: Context, upstreams: Upstreams, channel: ChannelInfo, *, seconds: float, silence: float, limit: int
+) -> tuple[aiohttp.ClientResponse, bytes]:
+    """Send the request to a channel, and read its whole answer, of status 2xx, within `seconds` and `limit` bytes.
+
+    Raises UpstreamFailure or ClientFault.
+    """
+    response, whole = None, False
+    try:
+        async with asyncio.timeout(seconds):
+            response = await send(ctx, upstreams, channel, silence=silence)
+            body = await read_body(response, limit)
+        whole = True
+    except TimeoutError as error:
+        raise as_failure(error) from error
+    finally:
+        if response is not None:
+            close(response, whole=whole)
+    return response, body
+
+
 async def _raise_error(
     ctx: Context, response: aiohttp.ClientResponse, fault: Callable[[int, bytes], Fault], channel: ChannelInfo
 ) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import zlib
-from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVar
 
 import msgspec
 from django.conf import settings
-from django.db import close_old_connections
 from django.utils import timezone
 
 from costrouter.lib import crypto, ids
@@ -20,11 +16,11 @@ from relay.context import Context
 from relay.errors import RelayError
 from relay.models import StoredTurn
 from relay.protocols.openai_responses import response_id, with_history
-from relay.protocols.turns import pack, turn_items, unpack
+from relay.protocols.turns import output_of, pack, turn_items, unpack
 from relay.runtime import Runtime
+from relay.tasks import in_thread
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 _PARAM = "previous_response_id"
 # Expired turns are deleted so many at a time: a short transaction each.
 BATCH = 500
@@ -74,7 +70,7 @@ def save(ctx: Context, said: bytes | list[msgspec.Raw]) -> None:
     """Store the turn of a request: `said` are the answer's items, or the whole answer. Blocks."""
     assert ctx.caller is not None and ctx.channel is not None and ctx.request is not None
     if isinstance(said, bytes):
-        said = msgspec.json.decode(said, type=_Response).output
+        said = output_of(said)
     packed = crypto.encrypt_bytes(settings.FIELD_ENCRYPTION_KEYS, zlib.compress(pack(turn_items(ctx.request, said)), 1))
     key, now = ctx.caller.key, timezone.now()
     StoredTurn.objects.create(
@@ -87,10 +83,6 @@ def save(ctx: Context, said: bytes | list[msgspec.Raw]) -> None:
         created_at=now,
         expires_at=now + timedelta(days=settings.RESPONSES_DAYS),
     )
-
-
-class _Response(msgspec.Struct):
-    output: list[msgspec.Raw] = []
 
 
 def load(turn_id: str, organization_id: int) -> tuple[int, list[msgspec.Raw]]:
@@ -119,15 +111,3 @@ def _unknown(turn_id: str) -> RelayError:
     return RelayError(
         "previous_response_not_found", f"Previous response with id {turn_id[:64]!r} not found.", param=_PARAM
     )
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """Work that blocks, on the database for instance, off the event loop."""
-
-    def run() -> T:
-        try:
-            return work()
-        finally:
-            close_old_connections()
-
-    return await asyncio.get_running_loop().run_in_executor(None, run)

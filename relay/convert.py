@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 import msgspec
 
@@ -41,12 +41,11 @@ NEAREST: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(slots=True)
-class Passing:
-    """The client's own dialect: the body goes on as bytes, with only what must change changed."""
+class _Speaking:
+    """A way that `dialect` is spoken in, to serve the client's own `request`."""
 
     dialect: Dialect
     request: Request
-    converts: bool = False
 
     @property
     def spoken(self) -> str:
@@ -56,7 +55,14 @@ class Passing:
     def streaming(self) -> Streaming:
         return self.dialect.streaming
 
-    def body(self, target: Target) -> bytes:
+
+class Passing(_Speaking):
+    """The client's own dialect: the body goes on as bytes, with only what must change changed."""
+
+    __slots__ = ()
+    converts = False
+
+    def body(self, target: Target) -> bytes | Upload:
         """The body for an upstream."""
         return self.dialect.body(self.request, target)
 
@@ -71,22 +77,12 @@ class Passing:
 
 
 @dataclass(slots=True)
-class Converting:
+class Converting(_Speaking):
     """Another dialect: what the client asked is written in it, and its answer in the client's."""
 
-    dialect: Dialect
-    request: Request
     asked: ir.Request
     seed: str
-    converts: bool = True
-
-    @property
-    def spoken(self) -> str:
-        return self.dialect.name
-
-    @property
-    def streaming(self) -> Streaming:
-        return self.dialect.streaming
+    converts: ClassVar[bool] = True
 
     def body(self, target: Target) -> bytes:
         """The body for an upstream. Raises RelayError for what it cannot express, in the client's words."""

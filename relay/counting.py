@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from channels_app.snapshot import ChannelInfo
@@ -17,7 +16,7 @@ from relay.quote import estimated_media_tokens
 from relay.reply import Reply, send_reply
 from relay.runtime import Runtime
 from relay.tasks import in_heavy_thread
-from relay.upstream import MAX_ERROR_BYTES, UpstreamFailure, close, read_body
+from relay.upstream import MAX_ERROR_BYTES, UpstreamFailure
 
 _ANSWERS = {"anthropic_count": anthropic_count.count_answer, "gemini_count": gemini_count.count_answer}
 # An upstream that does not count in this time is not waited for.
@@ -59,18 +58,10 @@ async def _count(ctx: Context, runtime: Runtime, request: Request) -> Reply:
 
 async def _ask(ctx: Context, runtime: Runtime, channel: ChannelInfo) -> bytes:
     """A channel's own count, as it answered. Raises UpstreamFailure, ClientFault."""
-    response = None
-    whole = False
-    try:
-        async with asyncio.timeout(min(channel.answer_timeout, COUNT_SECONDS)):
-            response = await attempts.send(ctx, runtime.upstreams, channel, silence=COUNT_SECONDS)
-            body = await read_body(response, MAX_ERROR_BYTES)
-        whole = True
-    except TimeoutError as error:
-        raise attempts.as_failure(error) from error
-    finally:
-        if response is not None:
-            close(response, whole=whole)
+    seconds = min(channel.answer_timeout, COUNT_SECONDS)
+    _, body = await attempts.ask(
+        ctx, runtime.upstreams, channel, seconds=seconds, silence=COUNT_SECONDS, limit=MAX_ERROR_BYTES
+    )
     if ctx.ways[channel.id].read_answer(body) is None:
         raise UpstreamFailure("not a count")
     return body

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -292,6 +294,13 @@ class Unsupported(RelayError):
 def unsupported(field: str, where: str) -> Unsupported:
     """The 400 for what a target cannot express."""
     return Unsupported(field, where)
+
+
+def called(call_id: str, allowed: re.Pattern[str], prefix: str) -> str:
+    """A tool call's id where not every id is allowed: the same for a call and its result."""
+    if allowed.fullmatch(call_id):
+        return call_id
+    return prefix + hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def normal(request: Request) -> Request:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
 
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib.money import usd_number
@@ -16,20 +18,20 @@ from relay.protocols.base import Answer
 from relay.reply import Header, Reply
 from relay.runtime import Runtime
 from relay.tasks import done_within, off_loop, spawn
-from relay.upstream import MAX_ANSWER_BYTES, UpstreamFailure, close, read_body, returned_headers
+from relay.upstream import MAX_ANSWER_BYTES, UpstreamFailure, returned_headers
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
-class PlainExchange:
-    """One request and its answer, in a task of its own."""
+class WholeExchange(ABC, Generic[T]):
+    """One request and what a channel answered whole, in a task of its own: it goes on even if its client goes away."""
 
     def __init__(self, ctx: Context, runtime: Runtime) -> None:
         self.ctx = ctx
         self.runtime = runtime
         self._trying = True
-        self._size = 0
-        self.task = spawn(self._run(), name=f"plain {ctx.request_id}")
+        self.task = spawn(self._run(), name=f"whole {ctx.request_id}")
         runtime.exchanges.add(self)
         self.task.add_done_callback(self._over)
 
@@ -46,7 +48,7 @@ class PlainExchange:
     async def _run(self) -> Reply:
         ctx, writer = self.ctx, self.runtime.writer
         try:
-            answer, headers = await try_channels(ctx, self._attempt)
+            answered = await try_channels(ctx, self._attempt)
         except ClientFault as fault:
             capture.finish(
                 ctx, writer, status=capture.REFUSED, http_status=fault.status, error_code="refused_by_upstream"
@@ -60,23 +62,27 @@ class PlainExchange:
             raise RelayError("shutting_down", "The relay is shutting down; try again.") from None
         finally:
             self._trying = False
-        return await self._deliver(answer, headers)
+        return await self._deliver(answered)
+
+    @abstractmethod
+    async def _attempt(self, channel: ChannelInfo) -> T:
+        """What a channel answers. Raises UpstreamFailure or ClientFault."""
+
+    @abstractmethod
+    async def _deliver(self, answered: T) -> Reply:
+        """What the client gets for it; the request is captured, or its hold is somebody else's, afterwards."""
+
+
+class PlainExchange(WholeExchange[tuple[Answer, list[Header]]]):
+    """One request and its answer, which is captured and then sent."""
+
+    _size = 0
 
     async def _attempt(self, channel: ChannelInfo) -> tuple[Answer, list[Header]]:
-        whole = False
-        response = None
-        try:
-            async with asyncio.timeout(channel.answer_timeout):
-                response = await attempts.send(
-                    self.ctx, self.runtime.upstreams, channel, silence=channel.answer_timeout
-                )
-                body = await read_body(response, MAX_ANSWER_BYTES)
-            whole = True
-        except TimeoutError as error:
-            raise attempts.as_failure(error) from error
-        finally:
-            if response is not None:
-                close(response, whole=whole)
+        timeout = channel.answer_timeout
+        response, body = await attempts.ask(
+            self.ctx, self.runtime.upstreams, channel, seconds=timeout, silence=timeout, limit=MAX_ANSWER_BYTES
+        )
         self._size = len(body)
         try:
             answer = await off_loop(lambda: self.ctx.ways[channel.id].read_answer(body), size=self._size)
@@ -89,8 +95,9 @@ class PlainExchange:
             answer.content_type = response.headers.get("content-type", "").encode("ascii", "ignore")
         return answer, returned_headers(response)
 
-    async def _deliver(self, answer: Answer, headers: list[Header]) -> Reply:
+    async def _deliver(self, answered: tuple[Answer, list[Header]]) -> Reply:
         ctx, writer = self.ctx, self.runtime.writer
+        answer, headers = answered
         estimated = answer.units is None
         counted = answer.units if answer.units is not None else await capture.estimate(ctx, answer.texts)
         units = capture.with_pieces(ctx, counted)

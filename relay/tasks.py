@@ -1,4 +1,4 @@
-"""Tasks of the event loop that outlive the call that starts them."""
+"""Tasks of the event loop that outlive the call that starts them, and work that must not hold it up."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from django.db import close_old_connections
 
 from relay.errors import RelayError
 
@@ -25,6 +27,18 @@ _heavy = ThreadPoolExecutor(os.cpu_count() or 2, thread_name_prefix="heavy")
 async def in_heavy_thread(work: Callable[[], T]) -> T:
     """What `work` gives, which takes long and does not wait for anything."""
     return await asyncio.get_running_loop().run_in_executor(_heavy, work)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Work that blocks, on the database for instance, off the event loop."""
+
+    def run() -> T:
+        try:
+            return work()
+        finally:
+            close_old_connections()
+
+    return await asyncio.get_running_loop().run_in_executor(None, run)
 
 
 async def off_loop(work: Callable[[], T], *, size: int) -> T:

@@ -14,12 +14,13 @@ from django.conf import settings
 from relay import pipeline
 from relay.audio_length import seconds_of
 from relay.context import Context
+from relay.convert import Passing
 from relay.errors import RelayError
 from relay.multipart import Form, Upload, is_form, read_form
 from relay.pipeline import ClientGone
 from relay.plain import PlainExchange
 from relay.protocols import DIALECTS
-from relay.protocols.base import Answer, CostOf, Dialect, Reader, Request, Streaming, Target
+from relay.protocols.base import Request, Target
 from relay.runtime import Runtime
 from relay.stream import StreamExchange
 
@@ -31,34 +32,14 @@ _PIECE = 256 * 1024
 
 
 @dataclass(slots=True)
-class Uploading:
+class Uploading(Passing):
     """How a channel is sent a form: a way of `relay.convert`."""
 
-    dialect: Dialect
-    request: Request
     form: Form
-    converts: bool = False
-
-    @property
-    def spoken(self) -> str:
-        return self.dialect.name
-
-    @property
-    def streaming(self) -> Streaming:
-        return self.dialect.streaming
 
     def body(self, target: Target) -> Upload:
         """The form for an upstream, with what must change changed."""
         return self.form.upload(self.dialect.body(self.request, target))
-
-    def read_answer(self, body: bytes) -> Answer | None:
-        """An upstream's whole answer."""
-        return self.dialect.read_answer(body, self.request)
-
-    def reader(self, cost_of: CostOf) -> Reader:
-        """A reader of an upstream's streamed answer."""
-        assert self.dialect.reader is not None
-        return self.dialect.reader(self.request, cost_of)
 
 
 async def forward(ctx: Context, runtime: Runtime, path: str) -> None:

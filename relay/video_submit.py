@@ -16,14 +16,14 @@ from django.utils import timezone
 
 from channels_app.snapshot import ChannelInfo
 from relay import attempts, capture, pipeline, video_tasks
-from relay.attempts import ClientFault, try_channels
+from relay.attempts import ClientFault
 from relay.context import Context
-from relay.conversations import in_thread
 from relay.convert import Way
 from relay.error_shapes import error_body
 from relay.errors import RelayError
 from relay.models import VideoTask
 from relay.multipart import Form, Upload, is_form, read_form
+from relay.plain import WholeExchange
 from relay.protocols.base import Request, Target
 from relay.protocols.data_urls import data_url
 from relay.protocols.videos import USUAL_PIXELS, State, VideoApi, parse, parse_remix, pixels
@@ -31,8 +31,8 @@ from relay.reply import Reply, send_reply
 from relay.runtime import Runtime
 from relay.secrets import echoes
 from relay.snapshot import utc_now
-from relay.tasks import done_within, off_loop, spawn
-from relay.upstream import UpstreamFailure, close, read_body
+from relay.tasks import done_within, in_thread, off_loop
+from relay.upstream import UpstreamFailure
 from relay.video_apis import api_of
 from relay.video_asks import MAX_BYTES
 
@@ -181,46 +181,16 @@ def _picture(form: Form) -> str:
     return data_url(part.content_type, base64.b64encode(part.data.read()).decode())
 
 
-class Submission:
-    """One request for a video, in a task of its own: it is finished even if the client goes away."""
+class Submission(WholeExchange[State]):
+    """One request for a video. What a channel accepted is stored; from then on it is a task of its own."""
 
     def __init__(self, ctx: Context, runtime: Runtime, source: VideoTask | None) -> None:
-        self.ctx = ctx
-        self.runtime = runtime
         self.source = source
-        self._trying = True
-        self.task = spawn(self._run(), name=f"video {ctx.request_id}")
-        runtime.exchanges.add(self)
-        self.task.add_done_callback(self._over)
+        super().__init__(ctx, runtime)
 
-    def cut(self) -> None:
-        """End it now, unless a channel has accepted it. It costs nothing."""
-        if self._trying:
-            self._trying = False
-            self.task.cancel()
-
-    def _over(self, _: object) -> None:
-        self.runtime.exchanges.discard(self)
-        capture.ensure(self.ctx, self.runtime.writer)
-
-    async def _run(self) -> Reply:
+    async def _deliver(self, answered: State) -> Reply:
         ctx, writer = self.ctx, self.runtime.writer
-        try:
-            state = await try_channels(ctx, self._attempt)
-        except ClientFault as fault:
-            capture.finish(
-                ctx, writer, status=capture.REFUSED, http_status=fault.status, error_code="refused_by_upstream"
-            )
-            return Reply(fault.status, fault.headers, fault.body)
-        except RelayError as error:
-            capture.finish(ctx, writer, status=capture.UPSTREAM_ERROR, http_status=error.status, error_code=error.code)
-            raise
-        except asyncio.CancelledError:
-            capture.finish(ctx, writer, status=capture.CANCELLED, http_status=503, error_code="shutting_down")
-            raise RelayError("shutting_down", "The relay is shutting down; try again.") from None
-        finally:
-            self._trying = False
-        task = self._row(state)
+        task = self._row(answered)
         try:
             await _stored(task)
         except video_tasks.HoldGone:
@@ -234,17 +204,11 @@ class Submission:
 
     async def _attempt(self, channel: ChannelInfo) -> State:
         ctx, api = self.ctx, self._way(channel).api
-        response, whole = None, False
-        try:
-            async with asyncio.timeout(min(channel.answer_timeout, ACCEPT_SECONDS)):
-                response = await attempts.send(ctx, self.runtime.upstreams, channel, silence=channel.answer_timeout)
-                body = await read_body(response, MAX_BYTES)
-            whole = True
-        except TimeoutError as error:
-            raise attempts.as_failure(error) from error
-        finally:
-            if response is not None:
-                close(response, whole=whole)
+        timeout = channel.answer_timeout
+        seconds = min(timeout, ACCEPT_SECONDS)
+        _, body = await attempts.ask(
+            ctx, self.runtime.upstreams, channel, seconds=seconds, silence=timeout, limit=MAX_BYTES
+        )
         problem = api.problem(body)
         if problem is not None:
             if problem.is_clients and not echoes(channel.credentials, problem.message.encode()):

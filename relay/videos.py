@@ -14,14 +14,13 @@ from relay import pipeline, video_submit, video_tasks
 from relay.attempts import verdict
 from relay.capture import COMMIT_SECONDS
 from relay.context import Context
-from relay.conversations import in_thread
 from relay.errors import RelayError
 from relay.models import VideoTask
 from relay.protocols.videos import VideoApi
 from relay.reply import Header, Reply, begin, send_reply
 from relay.runtime import Runtime
 from relay.snapshot import utc_now
-from relay.tasks import done_within, spawn
+from relay.tasks import done_within, in_thread, spawn
 from relay.upstream import UpstreamFailure, close
 from relay.video_apis import api_of
 from relay.video_asks import ask, ask_link, call_of

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from typing import Any
 
@@ -26,19 +25,18 @@ _ID = re.compile(r"[a-zA-Z0-9_-]+")
 
 def tool_id(call_id: str) -> str:
     """A tool call's id, as Anthropic allows them: the same for a call and its result."""
-    if _ID.fullmatch(call_id):
-        return call_id
-    return "toolu_" + hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return ir.called(call_id, _ID, "toolu_")
 
 
 def from_ir(request: ir.Request, target: Target) -> bytes:
     """The body for an upstream. Raises RelayError for what Anthropic cannot express."""
-    _refuse(request)
+    refuse(request, _WHERE)
     with no_deep_nesting():
         return _encode(_body(request, target))
 
 
-def _refuse(request: ir.Request) -> None:
+def refuse(request: ir.Request, where: str) -> None:
+    """Refuse what neither Anthropic nor, as Claude's other host, Bedrock can express. Raises RelayError."""
     for refused, field in (
         (request.choices > 1, "n"),
         (request.presence_penalty, "presence_penalty"),
@@ -49,7 +47,7 @@ def _refuse(request: ir.Request) -> None:
         (request.output is not None and request.output.schema is None, "JSON output without a schema"),
     ):
         if refused:
-            raise ir.unsupported(field, _WHERE)
+            raise ir.unsupported(field, where)
 
 
 def _body(request: ir.Request, target: Target) -> dict[str, Any]:

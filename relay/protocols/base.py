@@ -96,8 +96,8 @@ class Answer:
     content_type: bytes = b"application/json"
 
 
-class Reader(Protocol):
-    """Reads a streamed answer event by event, and says what of each goes to the client at once.
+class Progress(Protocol):
+    """How far a streamed answer has come.
 
     `started`: data was seen. `finished`: every choice that began has its stop reason. `done`: the terminator was seen.
     `failed`: the upstream reported an error. `units`: the usage, once told. `texts`: what was said so far.
@@ -120,6 +120,10 @@ class Reader(Protocol):
 
     @property
     def texts(self) -> list[str]: ...
+
+
+class Reader(Progress, Protocol):
+    """Reads a streamed answer event by event, and says what of each goes to the client at once."""
 
     def read(self, event: bytes) -> bytes:
         """What of an event (with the blank line that ends it) goes to the client now."""
@@ -144,26 +148,8 @@ class Keeping(Protocol):
     output: list[msgspec.Raw]
 
 
-class Decoder(Protocol):
+class Decoder(Progress, Protocol):
     """The same for another dialect's stream: events become those of `relay.ir`."""
-
-    @property
-    def started(self) -> bool: ...
-
-    @property
-    def finished(self) -> bool: ...
-
-    @property
-    def done(self) -> bool: ...
-
-    @property
-    def failed(self) -> bool: ...
-
-    @property
-    def units(self) -> dict[str, int] | None: ...
-
-    @property
-    def texts(self) -> list[str]: ...
 
     def decode(self, event: bytes) -> list[ir.Event]:
         """What an event (with the blank line that ends it) means."""

@@ -8,14 +8,13 @@ where that is an opaque ARN, the name that clients use.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any
 
 import msgspec
 
 from relay import ir
-from relay.protocols.anthropic_from_ir import thinking_of
+from relay.protocols.anthropic_from_ir import refuse, thinking_of
 from relay.protocols.base import Target
 from relay.protocols.fields import MAX_CAP, no_deep_nesting
 
@@ -40,31 +39,16 @@ _AUDIO = frozenset({"mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "m
 
 def tool_id(call_id: str) -> str:
     """A tool call's id, as every model there allows them: the same for a call and its result."""
-    if _ID.fullmatch(call_id):
-        return call_id
-    return "tooluse_" + hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return ir.called(call_id, _ID, "tooluse_")
 
 
 def from_ir(request: ir.Request, target: Target) -> bytes:
     """The body for an upstream; its URL has the model. Raises RelayError for what Converse cannot express."""
-    _refuse(request)
+    refuse(request, _WHERE)
+    if request.tools and request.parallel is False:
+        raise ir.unsupported("parallel_tool_calls: false", _WHERE)
     with no_deep_nesting():
         return _encode(_body(request, target))
-
-
-def _refuse(request: ir.Request) -> None:
-    for refused, field in (
-        (request.choices > 1, "n"),
-        (request.presence_penalty, "presence_penalty"),
-        (request.frequency_penalty, "frequency_penalty"),
-        (request.logit_bias, "logit_bias"),
-        (request.logprobs is not None, "logprobs"),
-        ((request.temperature or 0) > 1, "a temperature above 1"),
-        (request.output is not None and request.output.schema is None, "JSON output without a schema"),
-        (request.tools and request.parallel is False, "parallel_tool_calls: false"),
-    ):
-        if refused:
-            raise ir.unsupported(field, _WHERE)
 
 
 def _body(request: ir.Request, target: Target) -> dict[str, Any]:
