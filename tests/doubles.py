@@ -6,8 +6,11 @@ import asyncio
 import json
 import threading
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
+
+from relay.protocols.sse import Splitter
 
 CHUNK = {"id": "chatcmpl-double", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": "double-1"}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -102,14 +105,10 @@ class Seen:
         return json.loads(self.body)
 
 
-class Upstream:
-    """Answers with what `script` holds, in order; with `default` when it is empty. `seen` are the requests."""
+class Background:
+    """A server on a free port, with an event loop of its own: `_run` opens it, and sets `port` and `_ready`."""
 
     def __init__(self) -> None:
-        self.script: deque[Reply] = deque()
-        self.default = json_reply(completion())
-        self.seen: list[Seen] = []
-        self.closed_early = threading.Event()
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -119,7 +118,7 @@ class Upstream:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def start(self) -> Upstream:
+    def start(self) -> Self:
         self._thread.start()
         assert self._ready.wait(10)
         return self
@@ -127,6 +126,20 @@ class Upstream:
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+
+class Upstream(Background):
+    """Answers with what `script` holds, in order; with `default` when it is empty. `seen` are the requests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.script: deque[Reply] = deque()
+        self.default = json_reply(completion())
+        self.seen: list[Seen] = []
+        self.closed_early = threading.Event()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -205,3 +218,14 @@ class Upstream:
     async def _watch(self, reader: asyncio.StreamReader) -> None:
         await reader.read(1)
         self.closed_early.set()
+
+
+def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    """The events of a byte stream that arrives in pieces."""
+    splitter, start = Splitter(), 0
+    events: list[bytes] = []
+    for end in [*sorted(cuts), len(data)]:
+        events += splitter.feed(data[start:end])
+        start = end
+    rest = splitter.rest()
+    return events + ([rest] if rest else [])

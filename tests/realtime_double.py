@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from tests.doubles import Background
+
 USAGE = {
     "total_tokens": 150,
     "input_tokens": 100,
@@ -41,13 +43,14 @@ async def one_response(upstream: Realtime, event: dict[str, Any]) -> None:
     await upstream.say(**done(upstream.number))
 
 
-class Realtime:
+class Realtime(Background):
     """`seen`: the events of clients (`raw`: their text); `requests`: (path with query, headers) of each websocket.
 
     `gate`: waited for before a websocket is opened, where there is one.
     """
 
     def __init__(self, answer: Answer = one_response) -> None:
+        super().__init__()
         self.answer = answer
         self.number = 0
         self.status: int | None = None
@@ -57,22 +60,6 @@ class Realtime:
         self.gate: threading.Event | None = None
         self.raw: list[str] = []
         self.socket: web.WebSocketResponse | None = None
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
-
-    def start(self) -> Realtime:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
 
     async def say(self, **event: Any) -> None:
         """Send an event."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
 
 from tests.doubles import Reply, Seen, Upstream, json_reply
 
@@ -95,3 +98,11 @@ def field(seen: Seen, name: str) -> str | None:
         return found[1].decode() if found else None
     value = json.loads(seen.body).get(name) if seen.body else None
     return value if value is None else str(value)
+
+
+@pytest.fixture(name="studio")
+def studio_fixture() -> Iterator[Studio]:
+    """A studio that is open while a test runs."""
+    double = Studio().start()
+    yield double
+    double.stop()

@@ -13,8 +13,9 @@ from relay.protocols.anthropic import parse
 from relay.protocols.anthropic_answer import MESSAGE_STOP, StreamReader, read_answer
 from relay.protocols.anthropic_count import count_answer
 from relay.protocols.anthropic_errors import error_body, read_error, stream_error
-from relay.protocols.sse import Splitter, data_of
+from relay.protocols.sse import data_of
 from relay.protocols.usage import anthropic_units, anthropic_usage
+from tests.doubles import split
 
 # How long an example takes depends on what else the machine does.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -330,14 +331,6 @@ def test_half_an_event_is_none():
     assert stream.read_rest(MESSAGE_STOP) == b""
     assert stream.done
     assert reader().read_rest(STREAM[3]) == STREAM[3]
-
-
-def split(data, cuts):
-    splitter, events, begin = Splitter(), [], 0
-    for stop in [*sorted(cuts), len(data)]:
-        events += splitter.feed(data[begin:stop])
-        begin = stop
-    return events
 
 
 @unhurried

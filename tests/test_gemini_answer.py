@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from relay.protocols import DIALECTS
 from relay.protocols.gemini import parse
 from relay.protocols.gemini_answer import StreamReader, read_answer
-from relay.protocols.sse import Splitter
 from relay.protocols.usage import gemini_units, gemini_usage
+from tests.doubles import split
 
 # How long an example takes depends on what else the machine does.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -37,16 +37,6 @@ def event(value, newline=b"\n"):
 def reader(alt="sse"):
     request = parse(b'{"contents":[{}]}', f"g:streamGenerateContent?alt={alt}")
     return StreamReader(request, lambda units: "0")
-
-
-def split(data, cuts):
-    """The events of a byte stream that arrives in pieces."""
-    splitter, events, start = Splitter(), [], 0
-    for end in [*sorted(cuts), len(data)]:
-        events += splitter.feed(data[start:end])
-        start = end
-    rest = splitter.rest()
-    return events + ([rest] if rest else [])
 
 
 ASKED = parse(b'{"contents":[{}]}', "g:generateContent")

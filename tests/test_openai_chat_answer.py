@@ -14,18 +14,7 @@ from relay.protocols.openai_chat import parse
 from relay.protocols.openai_chat_answer import StreamReader, read_answer
 from relay.protocols.sse import EventTooLarge, Splitter, data_of
 from relay.protocols.usage import openai_units, openai_usage
-from tests.doubles import CHUNK, DONE, USAGE, ask, completion, delta, event, usage_chunk, whole_stream
-
-
-def split(data, cuts):
-    """The events of a byte stream that arrives in pieces."""
-    splitter, events, start = Splitter(), [], 0
-    for end in [*sorted(cuts), len(data)]:
-        events += splitter.feed(data[start:end])
-        start = end
-    rest = splitter.rest()
-    return events + ([rest] if rest else [])
-
+from tests.doubles import CHUNK, DONE, USAGE, ask, completion, delta, event, split, usage_chunk, whole_stream
 
 EVENTS = st.lists(
     st.sampled_from(

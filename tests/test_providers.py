@@ -13,8 +13,6 @@ import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import get_current_datetime
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 
 from channels_app.models import Provider as Choice
@@ -24,20 +22,8 @@ from relay.errors import RelayError
 from relay.protocols.fields import top_level
 from relay.providers import PROVIDERS, bedrock, vertex
 from relay.providers.base import Call
+from tests.service_account import ACCOUNT, PUBLIC_KEY
 
-_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-ACCOUNT = json.dumps(
-    {
-        "type": "service_account",
-        "project_id": "my-project",
-        "private_key_id": "key-1",
-        "private_key": _KEY.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode(),
-        "client_email": "relay@my-project.iam.gserviceaccount.com",
-        "token_uri": "https://oauth2.googleapis.com/token",
-    }
-)
 AWS = "AKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 BEDROCK = "https://bedrock-runtime.eu-west-1.amazonaws.com"
 VERTEX = "https://us-east5-aiplatform.googleapis.com"
@@ -376,8 +362,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_vertex_token_is_signed_here_and_kept() -> None:
     token = fields_of(vertex.sign(ACCOUNT, "POST", VERTEX, b"{}"))["authorization"].removeprefix("Bearer ")
 
-    public = _KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    claims = jwt.decode(token, certs=public)
+    claims = jwt.decode(token, certs=PUBLIC_KEY)
     assert (claims["iss"], claims["sub"]) == ("relay@my-project.iam.gserviceaccount.com",) * 2
     assert claims["scope"] == "https://www.googleapis.com/auth/cloud-platform"
     assert claims["exp"] - claims["iat"] == 3600

@@ -6,11 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.auth import jwt
 
 from tests.doubles import COST, Upstream, completion, event, json_reply, sse_reply, whole_stream
+from tests.service_account import ACCOUNT, PUBLIC_KEY
 
 HELLO = [{"role": "user", "content": "hello"}]
 CONTENTS = [{"role": "user", "parts": [{"text": "hello"}]}]
@@ -40,20 +39,6 @@ def charged(world: Any, cost: int, **units: int) -> None:
 
 # Vertex
 
-_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-_CERTS = _KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-ACCOUNT = json.dumps(
-    {
-        "type": "service_account",
-        "project_id": "my-project",
-        "private_key_id": "key-1",
-        "private_key": _KEY.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode(),
-        "client_email": "relay@my-project.iam.gserviceaccount.com",
-        "token_uri": "https://oauth2.googleapis.com/token",
-    }
-)
 PLACE = "/v1/projects/my-project/locations/global/publishers"
 CLAUDE = "claude-sonnet-4-5@20250929"
 GEMINI_ANSWER = {
@@ -89,7 +74,7 @@ CLAUDE_STREAM = [
 def signed(seen: Any) -> None:
     """Assert that a request carries a token which the account has signed, and no other credentials."""
     kind, _, token = seen.headers["authorization"].partition(" ")
-    claims = jwt.decode(token, certs=_CERTS)
+    claims = jwt.decode(token, certs=PUBLIC_KEY)
     account = "relay@my-project.iam.gserviceaccount.com"
     assert (kind, claims["iss"], claims["sub"]) == ("Bearer", account, account)
     assert claims["scope"] == "https://www.googleapis.com/auth/cloud-platform"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from relay.errors import RelayError
 from relay.protocols.openai_responses import parse, parse_compact, with_history
 from relay.protocols.openai_responses_answer import StreamReader, read_answer, read_compaction
-from relay.protocols.sse import Splitter
 from relay.protocols.usage import responses_units, responses_usage
+from tests.doubles import split
 
 SEED = "0123456789abcdef" * 2
 OURS = "resp_" + SEED
@@ -325,15 +325,6 @@ def test_a_stream_that_fails_ends_in_its_own_words():
     assert told["response"]["id"] == OURS
     assert told["response"]["error"] == {"code": "server_error", "message": "The upstream failed."}
     openai.types.responses.ResponseFailedEvent.construct(**told)
-
-
-def split(data, cuts):
-    splitter, events, start = Splitter(), [], 0
-    for end in [*sorted(cuts), len(data)]:
-        events += splitter.feed(data[start:end])
-        start = end
-    rest = splitter.rest()
-    return events + ([rest] if rest else [])
 
 
 @given(st.sampled_from([b"\n", b"\r\n", b"\r"]), st.data())

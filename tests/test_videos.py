@@ -28,20 +28,13 @@ from relay.protocols.videos import State
 from tests.calls import handed_over
 from tests.doubles import RESET, Reply, json_reply
 from tests.refusals import error_of
-from tests.studio import BYTES, Studio, field
+from tests.studio import BYTES, Studio, field, studio_fixture  # noqa: F401
 from tests.waiting import eventually
 from tests.world import USD
 
 ASK = {"model": "reel-1", "prompt": "a cat on a wall", "seconds": "8", "size": "1280x720"}
 # `reel-1` costs 0.1 USD a second; the group's rate is 1.5; the channel pays half of the list price.
 EACH = USD * 15 // 100
-
-
-@pytest.fixture
-def studio():
-    double = Studio().start()
-    yield double
-    double.stop()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from relay.providers.base import Call
 from relay.upstream import UpstreamFailure
 from tests.doubles import json_reply
 from tests.refusals import error_of
-from tests.studio import BYTES, Studio
+from tests.studio import BYTES, studio_fixture  # noqa: F401
 from tests.world import USD
 
 ASK = {"model": "hailuo", "prompt": "a cat", "seconds": "10", "size": "1280x720"}
@@ -168,13 +168,6 @@ def test_where_its_requests_go(base_url, dialect, action, path):
     assert provider.url_of(Call(base_url, dialect, "m", action=action)) == "https://api.minimax.io" + path
     assert provider.headers("key") == [(b"authorization", b"Bearer key")]
     assert (provider.fault(400, b"{}"), provider.fault(401, b"{}")) == (Fault.CLIENT, Fault.OPERATOR)
-
-
-@pytest.fixture
-def studio():
-    double = Studio().start()
-    yield double
-    double.stop()
 
 
 @pytest.fixture

@@ -237,17 +237,22 @@ def _reasoning(part: ir.Reasoning) -> dict[str, Any] | None:
 
 
 def _call(part: ir.ToolCall) -> dict[str, Any]:
+    return {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": input_of(part, _WHERE)}
+
+
+def input_of(part: ir.ToolCall, where: str) -> msgspec.Raw:
+    """A call's arguments as both of Claude's hosts want them: an object. Raises RelayError."""
     if part.custom:
-        raise ir.unsupported("a call of a custom tool", _WHERE)
+        raise ir.unsupported("a call of a custom tool", where)
+    written = part.arguments or "{}"
     try:
-        arguments = msgspec.json.decode(part.arguments or "{}")
+        arguments = msgspec.json.decode(written)
     except (msgspec.DecodeError, UnicodeDecodeError):
         arguments = None
     if not isinstance(arguments, dict):
-        raise ir.unsupported("a tool call whose arguments are not a JSON object", _WHERE)
+        raise ir.unsupported("a tool call whose arguments are not a JSON object", where)
     # As it was written: a number may be beyond every type.
-    written = msgspec.Raw((part.arguments or "{}").encode())
-    return {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": written}
+    return msgspec.Raw(written.encode())
 
 
 def _result(part: ir.ToolResult) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from relay import ir
-from relay.protocols.anthropic_from_ir import refuse, thinking_of
+from relay.protocols.anthropic_from_ir import input_of, refuse, thinking_of
 from relay.protocols.base import Target
 from relay.protocols.fields import MAX_CAP, no_deep_nesting
 
@@ -262,14 +262,4 @@ def _image(part: ir.Image) -> dict[str, Any]:
 
 
 def _call(part: ir.ToolCall) -> dict[str, Any]:
-    if part.custom:
-        raise ir.unsupported("a call of a custom tool", _WHERE)
-    try:
-        arguments = msgspec.json.decode(part.arguments or "{}")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise ir.unsupported("a tool call whose arguments are not a JSON object", _WHERE)
-    # As it was written: a number may be beyond every type.
-    written = msgspec.Raw((part.arguments or "{}").encode())
-    return {"toolUseId": tool_id(part.id), "name": part.name, "input": written}
+    return {"toolUseId": tool_id(part.id), "name": part.name, "input": input_of(part, _WHERE)}

@@ -20,6 +20,7 @@ from relay.protocols.base import Answer, CostOf, Feature, Media, Request
 from relay.protocols.fields import Fields, given, model_of, no_deep_nesting, read_object, string, value_of
 from relay.protocols.form import files, flag, number
 from relay.protocols.large_events import is_whole
+from relay.protocols.media_events import MediaEvent, read_event
 from relay.protocols.plain_json import (
     add_text,
     add_unknown,
@@ -247,15 +248,15 @@ class EventReader:
             self.failed = not self.done
             self._held += event
             return b""
-        kind, usage = _event(data)
-        if kind == "error":
+        said = read_event(data) or MediaEvent()
+        if said.type == "error":
             self.failed = True
             return b""
         self.started = True
-        if kind not in ("image_generation.completed", "image_edit.completed"):
+        if said.type not in ("image_generation.completed", "image_edit.completed"):
             return event
         self._made += 1
-        for name, quantity in _units(usage, 1, self._request).items():
+        for name, quantity in _units(said.usage, 1, self._request).items():
             self._usage[name] = self._usage.get(name, 0) + quantity
         self.units = self._usage
         # What came before may go: only the last image waits for its charge.
@@ -271,21 +272,3 @@ class EventReader:
     def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
         """The last image."""
         return b"", self._held
-
-
-class _Event(msgspec.Struct):
-    type: Any = None
-    usage: Any = None
-    error: Any = None
-
-
-_EVENT = msgspec.json.Decoder(_Event)
-
-
-def _event(data: bytes) -> tuple[Any, Any]:
-    """An event's type and usage; "error" for one that reports an error."""
-    try:
-        event = _EVENT.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ("error" if b'"error"' in data[:64] else None), None
-    return ("error" if event.error is not None else event.type), event.usage

@@ -22,11 +22,11 @@ from relay.protocols.fields import (
     model_of,
     no_deep_nesting,
     read_object,
-    string,
     strings,
     utf8_length,
     value_of,
 )
+from relay.protocols.plain_json import tier_of
 
 MAX_CHOICES = 128
 _encode = msgspec.json.encode
@@ -130,10 +130,7 @@ def include_usage(fields: Fields) -> bool:
 
 def _features(fields: Fields) -> list[Feature]:
     """The fields of a request that change what the upstream charges."""
-    found = []
-    tier = string(fields, "service_tier")
-    if tier not in (None, "auto", "default", "standard"):
-        found.append(Feature("service_tier", tier=tier))
+    found = tier_of(fields)
     if given(fields, "web_search_options") or value_of(fields, "enable_search"):
         name = "web_search_options" if given(fields, "web_search_options") else "enable_search"
         found.append(Feature(name, unit="searches"))

@@ -18,8 +18,8 @@ from relay.protocols import openai_chat_reasoning as reasoning
 from relay.protocols.base import Target
 from relay.protocols.data_urls import data_url
 from relay.protocols.fields import no_deep_nesting
-from relay.protocols.openai_chat_to_ir import UNNAMED
 from relay.protocols.openai_responses import never_reasons
+from relay.protocols.openai_to_ir import UNNAMED
 
 HERE = "chat completions"
 # An effort for a budget of fewer tokens than these.

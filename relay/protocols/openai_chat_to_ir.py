@@ -5,8 +5,7 @@ A field that is not in `relay.protocols.openai_chat_types.Body` cannot be conver
 
 from __future__ import annotations
 
-import re
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -15,17 +14,17 @@ from relay.errors import RelayError
 from relay.protocols import openai_chat_reasoning as reasoning
 from relay.protocols.base import Request
 from relay.protocols.data_urls import is_data_url, split_data_url
-from relay.protocols.fields import given, no_deep_nesting, value_of
+from relay.protocols.fields import no_deep_nesting
 from relay.protocols.openai_chat_types import Body, Content, File, Format, Function, ImageUrl, Message, Part
+from relay.protocols.openai_to_ir import UNNAMED, choice_of, read_body, refuse_effort, refuse_others, some_of
+from relay.protocols.plain_json import tier_of
 
 ELSEWHERE = "it speaks another format than chat completions"
-EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
-# What a document without a name is called: OpenAI wants one.
-UNNAMED = "document.pdf"
 # Fields that need no converting: hints, and what the relay itself decides.
 _LEFT_OUT = frozenset(
     {"model", "stream", "stream_options", "store", "service_tier", "prompt_cache_options", "prompt_cache_retention"}
 )
+_KNOWN = _LEFT_OUT.union(Body.__struct_fields__)
 
 _BODY = msgspec.json.Decoder(Body)
 
@@ -38,18 +37,10 @@ def to_ir(request: Request) -> ir.Request:
 
 def _read(request: Request) -> Body:
     fields = request.fields
-    for name in fields:
-        if name not in _LEFT_OUT and name not in Body.__struct_fields__ and given(fields, name):
-            raise ir.unsupported(name, ELSEWHERE)
-    if value_of(fields, "service_tier") not in (None, "auto", "default", "standard"):
+    refuse_others(fields, _KNOWN, ELSEWHERE)
+    if tier_of(fields):
         raise ir.unsupported("service_tier", ELSEWHERE)
-    try:
-        body = _BODY.decode(msgspec.json.encode(fields))
-    except msgspec.ValidationError as error:
-        path = re.search(r"`\$\.(\w+)", str(error))
-        raise _invalid(f"{error}.", path[1] if path else None) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RelayError("invalid_json", f"The body is not JSON: {error}.") from error
+    body = read_body(_BODY, fields)
     if set(body.modalities or ["text"]) != {"text"}:
         raise ir.unsupported("modalities", ELSEWHERE)
     return body
@@ -225,21 +216,15 @@ def _tool(function: Function, cache: str | None) -> ir.Tool:
     return ir.Tool(function.name, function.description, function.parameters, function.strict, cache=cache)
 
 
-_MODES: dict[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none": "none", "required": "required"}
-
-
 def _tool_choice(body: Body, tools: list[ir.Tool]) -> tuple[ir.ToolChoice | None, list[ir.Tool]]:
-    """What may be called, and of which tools: to allow some of them is to offer no others."""
+    """What may be called, and of which tools."""
     choice = body.tool_choice if body.tool_choice is not None else body.function_call
     if choice is None:
         return None, tools
     if isinstance(choice, Function):
         return ir.ToolChoice("named", [choice.name]), tools
     if isinstance(choice, str):
-        mode = _MODES.get(choice)
-        if mode is None:
-            raise _invalid("tool_choice must be auto, none, required, or an object.", "tool_choice")
-        return ir.ToolChoice(mode), tools
+        return choice_of(choice), tools
     named = choice.function or choice.custom
     if named is not None:
         return ir.ToolChoice("named", [named.name]), tools
@@ -250,9 +235,7 @@ def _tool_choice(body: Body, tools: list[ir.Tool]) -> tuple[ir.ToolChoice | None
     names = [tool.name for tool in inside if tool is not None]
     if not names or len(names) < len(inside):
         raise ir.unsupported("tool_choice", ELSEWHERE)
-    if allowed.mode == "required":
-        return ir.ToolChoice("named", names), tools
-    return ir.ToolChoice("auto"), [tool for tool in tools if tool.name in names]
+    return some_of(tools, names, required=allowed.mode == "required")
 
 
 def _output(form: Format | None) -> ir.OutputFormat | None:
@@ -273,9 +256,7 @@ def _thinking(body: Body) -> ir.Thinking | None:
         show = not said.exclude
     effort = body.reasoning_effort or (said.effort if said is not None else None)
     if effort is not None:
-        if effort not in EFFORTS:
-            field = "reasoning_effort" if body.reasoning_effort else "reasoning"
-            raise _invalid(f"{field} must be one of {', '.join(sorted(EFFORTS))}.", field)
+        refuse_effort(effort, "reasoning_effort" if body.reasoning_effort else "reasoning")
         return ir.Thinking(effort, show=show)
     if said is not None:
         return ir.Thinking(budget=0 if said.enabled is False else said.max_tokens, show=show)

@@ -31,6 +31,7 @@ from relay.protocols.fields import (
     utf8_length,
     value_of,
 )
+from relay.protocols.plain_json import tier_of
 
 _encode = msgspec.json.encode
 _items = msgspec.json.Decoder(list[msgspec.Raw])
@@ -162,9 +163,7 @@ def _read(fields: Fields, options: Options, dialect: str) -> Request:
         has_tools=given(fields, "tools"),
         options=options,
     )
-    tier = string(fields, "service_tier")
-    if tier not in (None, "auto", "default", "standard"):
-        request.features.append(Feature("service_tier", tier=tier))
+    request.features += tier_of(fields)
     cache = value_of(fields, "prompt_cache_options")
     if isinstance(cache, dict):
         _refuse_cache(cache, request)

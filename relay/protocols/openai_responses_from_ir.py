@@ -14,8 +14,9 @@ from relay.protocols.base import Target
 from relay.protocols.data_urls import data_url
 from relay.protocols.fields import no_deep_nesting
 from relay.protocols.openai_responses import may_reason, never_reasons
-from relay.protocols.openai_responses_items import ORIGIN, UNNAMED
+from relay.protocols.openai_responses_items import ORIGIN
 from relay.protocols.openai_responses_to_ir import LOGPROBS
+from relay.protocols.openai_to_ir import UNNAMED
 
 _WHERE = "OpenAI Responses"
 # A budget in tokens → an effort: the most of each.

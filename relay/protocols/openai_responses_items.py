@@ -15,8 +15,6 @@ from relay.errors import RelayError
 
 ORIGIN = "responses"
 ELSEWHERE = "it speaks another format than Responses"
-# What a document without a name is called: OpenAI wants one.
-UNNAMED = "document.pdf"
 
 
 class InputAudio(msgspec.Struct):

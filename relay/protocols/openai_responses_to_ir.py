@@ -6,21 +6,18 @@ A field that is neither in `Body` nor a hint cannot be converted, and is refused
 from __future__ import annotations
 
 import mimetypes
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
 from relay import ir
-from relay.errors import RelayError
 from relay.protocols.base import Request
 from relay.protocols.data_urls import is_data_url, split_data_url
-from relay.protocols.fields import MAX_CAP, given, no_deep_nesting, value_of
+from relay.protocols.fields import MAX_CAP, no_deep_nesting, value_of
 from relay.protocols.openai_responses import resolved
 from relay.protocols.openai_responses_items import (
     ELSEWHERE,
     TEXT_TYPES,
-    UNNAMED,
     Item,
     Part,
     call_of,
@@ -29,8 +26,9 @@ from relay.protocols.openai_responses_items import (
     reasoning_of,
     said,
 )
+from relay.protocols.openai_to_ir import UNNAMED, choice_of, read_body, refuse_effort, refuse_others, some_of
+from relay.protocols.plain_json import tier_of
 
-EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
 LOGPROBS = "message.output_text.logprobs"
 # Fields that need no converting: hints, what the relay itself decides, and what bounds tools that only OpenAI runs.
 _LEFT_OUT = frozenset(
@@ -112,6 +110,7 @@ class Body(msgspec.Struct):
 
 
 _BODY = msgspec.json.Decoder(Body)
+_KNOWN = _LEFT_OUT.union(Body.__struct_fields__)
 
 
 def to_ir(request: Request) -> ir.Request:
@@ -123,19 +122,11 @@ def to_ir(request: Request) -> ir.Request:
 
 def _read(request: Request) -> Body:
     fields = request.fields
-    for name in fields:
-        if name not in _LEFT_OUT and name not in Body.__struct_fields__ and given(fields, name):
-            raise ir.unsupported(name, ELSEWHERE)
-    try:
-        body = _BODY.decode(msgspec.json.encode(fields))
-    except msgspec.ValidationError as error:
-        path = re.search(r"`\$\.(\w+)", str(error))
-        raise invalid(f"{error}.", path[1] if path else None) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RelayError("invalid_json", f"The body is not JSON: {error}.") from error
+    refuse_others(fields, _KNOWN, ELSEWHERE)
+    body = read_body(_BODY, fields)
     reasoning = body.reasoning or Reasoning()
     for refused, field in (
-        (body.service_tier not in (None, "auto", "default", "standard"), "service_tier"),
+        (tier_of(fields), "service_tier"),
         (body.truncation not in (None, "disabled"), "truncation"),
         (body.context_management, "context_management"),
         (not _INCLUDES.issuperset(body.include or ()), "include"),
@@ -214,27 +205,20 @@ def namespaces(request: Request) -> dict[str, tuple[str, str]]:
     return found
 
 
-_MODES: dict[str, Literal["auto", "none", "required"]] = {"auto": "auto", "none": "none", "required": "required"}
-
-
 def _tool_choice(body: Body, tools: list[ir.Tool]) -> tuple[ir.ToolChoice | None, list[ir.Tool]]:
-    """What may be called, and of which tools: to allow some of them is to offer no others."""
+    """What may be called, and of which tools."""
     choice = body.tool_choice
     if choice is None:
         return None, tools
     if isinstance(choice, str):
-        if choice in _MODES:
-            return ir.ToolChoice(_MODES[choice]), tools
-        raise invalid("tool_choice must be auto, none, required, or an object.", "tool_choice")
+        return choice_of(choice), tools
     if choice.type in ("function", "custom") and choice.name:
         return ir.ToolChoice("named", [choice.name]), tools
     allowed = choice.tools or []
     names = [tool.name for tool in allowed if tool.type in ("function", "custom") and tool.name]
     if choice.type != "allowed_tools" or not names or len(names) < len(allowed):
         raise ir.unsupported("tool_choice", ELSEWHERE)
-    if choice.mode == "required":
-        return ir.ToolChoice("named", names), tools
-    return ir.ToolChoice("auto"), [tool for tool in tools if tool.name in names]
+    return some_of(tools, names, required=choice.mode == "required")
 
 
 def _output(form: Format | None) -> ir.OutputFormat | None:
@@ -250,8 +234,8 @@ def _output(form: Format | None) -> ir.OutputFormat | None:
 def _thinking(reasoning: Reasoning | None) -> ir.Thinking | None:
     if reasoning is None:
         return None
-    if reasoning.effort is not None and reasoning.effort not in EFFORTS:
-        raise invalid(f"reasoning.effort must be one of {', '.join(sorted(EFFORTS))}.", "reasoning")
+    if reasoning.effort is not None:
+        refuse_effort(reasoning.effort, "reasoning.effort")
     shown = reasoning.summary or reasoning.generate_summary
     if reasoning.effort is None and not shown:
         return None

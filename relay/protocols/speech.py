@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from relay.errors import RelayError
 from relay.protocols.base import Answer, CostOf, Request
 from relay.protocols.fields import model_of, no_deep_nesting, read_object, string, value_of
 from relay.protocols.large_events import is_whole
+from relay.protocols.media_events import MediaEvent, read_event
 from relay.protocols.plain_json import add_text, add_unknown, answer_fields, count, tier_of, upstream_body
 from relay.protocols.sse import Splitter, data_of
 
@@ -115,15 +114,15 @@ class SpeechReader:
         data = data_of(event)
         if data is None or self.done:
             return b"" if self.done else event
-        kind, usage = _event(data)
-        if kind == "error":
+        said = read_event(data) or MediaEvent()
+        if said.type == "error":
             self.failed = True
             return b""
         self.started = True
-        if kind != "speech.audio.done":
+        if said.type != "speech.audio.done":
             return event
         self.done, self._held = True, event
-        self.units = _told(usage, self._request)
+        self.units = _told(said.usage, self._request)
         return b""
 
     def read_rest(self, event: bytes) -> bytes:
@@ -148,20 +147,3 @@ def _told(usage: Any, request: Request) -> dict[str, int] | None:
     if read is None or not made:
         return None
     return {"input": read, "audio_out": made, "characters": request.pieces["characters"]}
-
-
-class _Event(msgspec.Struct):
-    type: Any = None
-    usage: Any = None
-    error: Any = None
-
-
-_EVENT = msgspec.json.Decoder(_Event)
-
-
-def _event(data: bytes) -> tuple[Any, Any]:
-    try:
-        event = _EVENT.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ("error" if b'"error"' in data[:64] else None), None
-    return ("error" if event.error is not None else event.type), event.usage

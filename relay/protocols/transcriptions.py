@@ -19,6 +19,7 @@ from relay.protocols.base import Answer, CostOf, Request
 from relay.protocols.fields import Fields, model_of, no_deep_nesting, read_object, string, value_of
 from relay.protocols.form import files, flag
 from relay.protocols.large_events import is_whole
+from relay.protocols.media_events import read_event
 from relay.protocols.plain_json import (
     add_text,
     answer_fields,
@@ -145,12 +146,10 @@ class TranscriptReader:
                 return event
             self._whole += event
             return b""
-        try:
-            said = _EVENT.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self.failed = b'"error"' in data[:64]
-            return b"" if self.failed else event
-        if said.error is not None or said.type == "error":
+        said = read_event(data)
+        if said is None:
+            return event
+        if said.type == "error":
             self.failed = True
             return b""
         self.started = True
@@ -178,13 +177,3 @@ class TranscriptReader:
     def last(self, units: dict[str, int], cost: str) -> tuple[bytes, bytes]:
         """The last event."""
         return b"", self._held
-
-
-class _Event(msgspec.Struct):
-    type: Any = None
-    delta: Any = None
-    usage: Any = None
-    error: Any = None
-
-
-_EVENT = msgspec.json.Decoder(_Event)
