@@ -1,4 +1,7 @@
-"""What the dialects without a conversation share: a JSON request that passes through, a JSON answer with its cost."""
+"""What the dialects without a conversation share: a JSON request that passes through, a JSON answer with its cost.
+
+The service tier is read here for all of OpenAI's dialects: they name it alike.
+"""
 
 from __future__ import annotations
 
