@@ -126,6 +126,10 @@ def empty_list() -> list[str]:
 class ApiKey(RateLimited):
     """A key that client SDKs send. Only its keyed hash and a visible prefix are stored; it is shown once."""
 
+    class Purpose(models.TextChoices):
+        API = "api", "API"
+        PLAYGROUND = "playground", "Playground"
+
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="api_keys")
     user = models.ForeignKey(
         User,
@@ -136,6 +140,15 @@ class ApiKey(RateLimited):
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12, editable=False, help_text="The first characters, to recognise the key by.")
     digest = models.CharField(max_length=64, unique=True, editable=False)
+    previous_digest = models.CharField(
+        max_length=64,
+        unique=True,
+        null=True,
+        editable=False,
+        help_text="Of the secret before the last rotation, which works until `previous_expires_at`.",
+    )
+    previous_expires_at = models.DateTimeField(null=True, editable=False)
+    purpose = models.CharField(max_length=10, choices=Purpose, default=Purpose.API, editable=False)
     enabled = models.BooleanField(default=True, help_text="Off: refused with 403 within a second.")
     expires_at = models.DateTimeField(null=True, blank=True, help_text="From then on it is refused. Empty: never.")
     allowed_models = models.JSONField(
@@ -151,13 +164,95 @@ class ApiKey(RateLimited):
         max_length=50, default="default", help_text="The model group, which decides the channels and the rate."
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    deleted_at = models.DateTimeField(
+        null=True, editable=False, help_text="A deleted key is unknown to the relay; usage logs still know its name."
+    )
 
     class Meta:
         ordering = ["-created_at"]
         verbose_name = "API key"
+        indexes = [models.Index(fields=["organization", "-created_at"], name="key_by_organization")]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class PersonalAccessToken(models.Model):
+    """What a program sends to the management API instead of a session. It acts for a member of one organization."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="access_tokens")
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="access_tokens")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    scopes = models.JSONField(default=empty_list, help_text="Of `accounts.permissions.SCOPES`.")
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, editable=False, help_text="Written at most once a minute.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class Invitation(models.Model):
+    """An e-mail that lets its reader join an organization, once. Its link carries a secret; here is its keyed hash."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="invitations")
+    email = models.EmailField()
+    role = models.CharField(max_length=10, choices=Membership.Role, default=Membership.Role.MEMBER)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.email} to {self.organization}"
+
+
+class AuditEntry(models.Model):
+    """Who did what, written in the transaction that did it. Insert-only: a database trigger refuses changes.
+
+    Its keys carry no constraint: what an entry tells of may be gone. `changes`: field → [before, after], no secrets.
+    """
+
+    class Via(models.TextChoices):
+        CONSOLE = "console", "Console"
+        ADMIN = "admin", "Admin"
+        API = "api", "API"
+        COMMAND = "command", "Command line"
+
+    at = models.DateTimeField(default=timezone.now)
+    organization = models.ForeignKey(
+        Organization, models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+"
+    )
+    actor = models.ForeignKey(User, models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+")
+    actor_name = models.CharField(max_length=254, blank=True, help_text="The e-mail at that time.")
+    via = models.CharField(max_length=10, choices=Via, default=Via.COMMAND)
+    client_ip = models.CharField(max_length=45, blank=True)
+    action = models.CharField(max_length=50, help_text="A row of `accounts.audit.ACTIONS`, e.g. api_key.created.")
+    object_kind = models.CharField(max_length=30)
+    object_id = models.CharField(max_length=200, blank=True)
+    object_name = models.CharField(max_length=300, blank=True)
+    changes = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-id"]
+        default_permissions = ("view",)
+        verbose_name_plural = "audit entries"
+        indexes = [
+            models.Index(fields=["organization", "-id"], name="audit_by_organization"),
+            models.Index(fields=["object_kind", "object_id", "-id"], name="audit_by_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.object_name}"
 
 
 class ConfigVersion(models.Model):

@@ -162,6 +162,7 @@ class LedgerEntry(models.Model):
         DEBIT = "debit", "Debit"
         USAGE = "usage", "Usage"
         CREDIT_LIMIT = "credit_limit", "Credit limit"
+        REDEMPTION = "redemption", "Redemption code"
 
     wallet = _loose_key(Wallet)
     kind = models.CharField(max_length=20, choices=Kind)
@@ -177,7 +178,11 @@ class LedgerEntry(models.Model):
         ordering = ["-id"]
         default_permissions = ("view",)
         verbose_name_plural = "ledger entries"
-        indexes = [models.Index(fields=["wallet", "id"], name="entry_by_wallet")]
+        indexes = [
+            models.Index(fields=["wallet", "id"], name="entry_by_wallet"),
+            # Settlement writes an entry a second: what people did is found without walking through them.
+            models.Index(fields=["wallet", "id"], condition=~Q(kind="usage"), name="entry_but_usage"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.idempotency_key}"
@@ -221,6 +226,7 @@ class Budget(models.Model):
     class Window(models.TextChoices):
         TOTAL = "total", "In all"
         DAY = "day", "A day"
+        WEEK = "week", "A week"
         MONTH = "month", "A month"
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="budgets")
@@ -257,6 +263,10 @@ class DayTotal(models.Model):
     failures = models.BigIntegerField(default=0)
     cost_nanos = models.BigIntegerField(default=0)
     upstream_cost_nanos = models.BigIntegerField(default=0)
+    overrun_nanos = models.BigIntegerField(default=0)
+    overruns = models.BigIntegerField(default=0, help_text="Requests that cost more than was held.")
+    first_byte_ms = models.BigIntegerField(default=0, help_text="The sum over `timed` requests.")
+    timed = models.BigIntegerField(default=0, help_text="Requests whose time to the first byte is known.")
 
     class Meta:
         default_permissions = ("view",)
@@ -265,10 +275,50 @@ class DayTotal(models.Model):
                 fields=["day", "organization", "model", "api_key_id", "channel_id"], name="one_total_per_day_and_key"
             )
         ]
-        indexes = [models.Index(fields=["api_key_id", "day"], name="total_by_key")]
+        indexes = [
+            models.Index(fields=["api_key_id", "day"], name="total_by_key"),
+            models.Index(fields=["organization", "day"], name="total_by_organization"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.day} {self.model}"
+
+
+class RedemptionBatch(models.Model):
+    """Codes that an operator made together: each is worth the same amount, once."""
+
+    name = models.CharField(max_length=100)
+    amount_nanos = models.BigIntegerField(help_text="What each code is worth.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="From then on no code can be redeemed.")
+    disabled = models.BooleanField(default=False, help_text="On: no code of this batch can be redeemed any more.")
+    note = models.CharField(max_length=200, blank=True)
+    created_by = _loose_key(settings.AUTH_USER_MODEL, null=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "redemption batches"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RedemptionCode(models.Model):
+    """A code of a batch. It is found by its keyed hash; operators may read it again, decrypted."""
+
+    batch = models.ForeignKey(RedemptionBatch, models.PROTECT, related_name="codes")
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    code_encrypted = models.TextField(editable=False)
+    claimed_by = _loose_key(Organization, null=True)
+    claimed_by_user = _loose_key(settings.AUTH_USER_MODEL, null=True)
+    claimed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"code {self.pk}"
 
 
 for _unit in UNITS:

@@ -20,10 +20,14 @@ from costrouter.lib.units import UNITS
 LIMIT = {"postgresql": 1_000, "sqlite": 200}
 _READ = (
     *("created_at", "organization_id", "model", "api_key_id", "channel_id"),
-    *("status", "attempts", "units", "cost_nanos", "upstream_cost_nanos", "held_nanos"),
+    *("status", "attempts", "units", "cost_nanos", "upstream_cost_nanos", "held_nanos", "overrun_nanos"),
+    "first_byte_ms",
 )
 _KEYS = ("day", "organization_id", "model", "api_key_id", "channel_id")
-_COUNTED = ("requests", "failures", "cost_nanos", "upstream_cost_nanos", *UNITS)
+_COUNTED = (
+    *("requests", "failures", "cost_nanos", "upstream_cost_nanos", "overrun_nanos", "overruns"),
+    *("first_byte_ms", "timed", *UNITS),
+)
 
 
 def settle(*, alias: str = DEFAULT_DB_ALIAS, most: int = 1_000_000) -> int:
@@ -162,6 +166,11 @@ def sum_by_day(records: Iterable[UsageRecord]) -> dict[tuple[Any, ...], dict[str
         total["failures"] += record.status in (UsageRecord.Status.UPSTREAM_ERROR, UsageRecord.Status.REFUSED)
         total["cost_nanos"] += record.cost_nanos
         total["upstream_cost_nanos"] += record.upstream_cost_nanos
+        total["overrun_nanos"] += record.overrun_nanos
+        total["overruns"] += record.overrun_nanos > 0
+        if record.first_byte_ms is not None:
+            total["first_byte_ms"] += record.first_byte_ms
+            total["timed"] += 1
         for name, quantity in record.units.items():
             total[name] += quantity
     return totals

@@ -166,3 +166,42 @@ class ChannelModel(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} on {self.channel}"
+
+
+class ChannelHealth(models.Model):
+    """How a channel has done lately, as web processes tell every few seconds. Never part of the routing snapshot."""
+
+    channel = models.OneToOneField(Channel, models.CASCADE, primary_key=True, related_name="health")
+    last_ok_at = models.DateTimeField(null=True)
+    last_failure_at = models.DateTimeField(null=True)
+    failures_in_row = models.PositiveIntegerField(default=0, help_text="Attempts that failed since the last success.")
+    recent = models.JSONField(
+        default=list, help_text="The latest failures, newest first, at most ten: at, outcome, model."
+    )
+    last_test_at = models.DateTimeField(null=True, help_text="When an operator last tested it.")
+    last_test_ok = models.BooleanField(null=True)
+    last_test_detail = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        verbose_name_plural = "channel health"
+
+    def __str__(self) -> str:
+        return f"Health of {self.channel}"
+
+
+class ChannelHour(models.Model):
+    """Attempts of a channel in an hour (UTC), those that another channel made good too."""
+
+    channel = models.ForeignKey(Channel, models.CASCADE, related_name="hours")
+    hour = models.DateTimeField()
+    attempts = models.BigIntegerField(default=0)
+    failures = models.BigIntegerField(default=0)
+    milliseconds = models.BigIntegerField(default=0, help_text="The sum over attempts that did not fail.")
+
+    class Meta:
+        default_permissions = ("view",)
+        constraints = [models.UniqueConstraint(fields=["channel", "hour"], name="one_row_per_channel_and_hour")]
+
+    def __str__(self) -> str:
+        return f"{self.channel_id} at {self.hour:%Y-%m-%d %H:00}"

@@ -81,6 +81,7 @@ def _quick_passwords() -> None:
 
 
 # What migrations fill once: flushing it would only have it made again, which takes most of a test's time.
+_APPEND_ONLY = ("billing.migrations.0002_append_only", "accounts.migrations.0005_audit_append_only")
 _KEPT_TABLES = {"django_migrations", "django_content_type", "auth_permission"}
 
 
@@ -89,11 +90,12 @@ def _quick_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transactional tests end in a flush, which the append-only triggers would refuse on SQLite: it deletes rows."""
 
     def flush(_: TransactionTestCase) -> None:
-        create, drop = (
-            importlib.import_module("billing.migrations.0002_append_only").statements("sqlite")
-            if connection.vendor == "sqlite"
-            else ((), ())
-        )
+        create: list[str] = []
+        drop: list[str] = []
+        for name in _APPEND_ONLY if connection.vendor == "sqlite" else ():
+            made, dropped = importlib.import_module(name).statements("sqlite")
+            create += made
+            drop += dropped
         tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
         emptied = connection.ops.sql_flush(no_style(), sorted(tables - _KEPT_TABLES), reset_sequences=False)
         connection.ops.execute_sql_flush([*drop, *emptied, *create])

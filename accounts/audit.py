@@ -1,0 +1,146 @@
+"""Who did what: services record it in the transaction that does it, for whoever is acting.
+
+Who acts is ambient. `costrouter.middleware.Acting` says it for every page and API request, so that no service needs to
+be told; where nobody says it, it is a command. A service calls `record` once for each thing it changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+
+from accounts.models import AuditEntry, Organization, User
+
+Via = AuditEntry.Via
+
+# THE table of actions: what it is called for people.
+ACTIONS: dict[str, str] = {
+    "api_key.created": "API key created",
+    "api_key.changed": "API key changed",
+    "api_key.rotated": "API key rotated",
+    "api_key.enabled": "API key enabled",
+    "api_key.disabled": "API key disabled",
+    "api_key.deleted": "API key deleted",
+    "access_token.created": "Access token created",
+    "access_token.deleted": "Access token deleted",
+    "user.created": "User created",
+    "user.changed": "User changed",
+    "organization.created": "Organization created",
+    "organization.changed": "Organization changed",
+    "organization.suspended": "Organization suspended",
+    "organization.activated": "Organization brought back",
+    "member.invited": "Member invited",
+    "member.invitation_deleted": "Invitation withdrawn",
+    "member.joined": "Member joined",
+    "member.changed": "Member's role changed",
+    "member.removed": "Member removed",
+    "channel.created": "Channel created",
+    "channel.changed": "Channel changed",
+    "channel.enabled": "Channel enabled",
+    "channel.disabled": "Channel disabled",
+    "channel.deleted": "Channel deleted",
+    "model.created": "Model created",
+    "model.changed": "Model changed",
+    "model.deleted": "Model deleted",
+    "group.created": "Model group created",
+    "group.changed": "Model group changed",
+    "group.deleted": "Model group deleted",
+    "price.added": "Price added",
+    "budget.created": "Budget created",
+    "budget.changed": "Budget changed",
+    "budget.deleted": "Budget deleted",
+    "wallet.moved": "Wallet credited or debited",
+    "wallet.credit_limit": "Credit limit changed",
+    "wallet.redeemed": "Redemption code redeemed",
+    "redemption.created": "Redemption codes made",
+    "redemption.changed": "Redemption batch changed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, through what, from which address."""
+
+    user: User | None = None
+    via: str = Via.COMMAND
+    client_ip: str = ""
+
+
+_COMMAND = Actor()
+_actor: ContextVar[Actor] = ContextVar("actor", default=_COMMAND)
+
+
+@contextmanager
+def acting(*, user: User | None, via: str, client_ip: str = "") -> Iterator[None]:
+    """Everything that is recorded within is by this user."""
+    token = _actor.set(Actor(user, via, client_ip))
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
+def current() -> Actor:
+    """Who acts now."""
+    return _actor.get()
+
+
+def record(
+    action: str,
+    obj: models.Model | None = None,
+    *,
+    organization: Organization | int | None = None,
+    kind: str = "",
+    object_id: object = "",
+    name: str = "",
+    changes: Mapping[str, tuple[Any, Any]] | None = None,
+) -> None:
+    """Write one entry, in the transaction under way. `changes`: field → (before, after), without secrets."""
+    actor = current()
+    assert action in ACTIONS, action
+    AuditEntry.objects.create(
+        organization_id=organization.pk if isinstance(organization, Organization) else organization,
+        actor=actor.user,
+        actor_name=actor.user.email if actor.user is not None else "",
+        via=actor.via,
+        client_ip=actor.client_ip,
+        action=action,
+        object_kind=kind or action.partition(".")[0],
+        object_id=str(object_id or (obj.pk if obj is not None else "")),
+        object_name=(name or (str(obj) if obj is not None else ""))[:300],
+        changes={field: [_plain(before), _plain(after)] for field, (before, after) in (changes or {}).items()},
+    )
+
+
+def changed_fields(obj: models.Model, *, leave_out: Iterable[str] = ()) -> dict[str, tuple[Any, Any]]:
+    """What a save of `obj` would change: field → (stored, new). Call it before the save; empty for a new object."""
+    if obj.pk is None:
+        return {}
+    stored = type(obj)._base_manager.filter(pk=obj.pk).first()
+    if stored is None:
+        return {}
+    skipped = {*leave_out, "password", "digest", "previous_digest", "credentials_encrypted", "last_login"}
+    found = {}
+    for field in obj._meta.concrete_fields:
+        before, after = getattr(stored, field.attname), getattr(obj, field.attname)
+        if field.name not in skipped and before != after:
+            found[field.name] = (before, after)
+    if "credentials_encrypted" in {field.name for field in obj._meta.concrete_fields}:
+        before, after = stored.credentials_encrypted, obj.credentials_encrypted  # type: ignore[attr-defined]
+        if before != after:
+            found["credentials"] = ("set" if before else "none", "replaced" if after else "none")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON keeps it."""
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value)
