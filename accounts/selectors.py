@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from accounts.models import ApiKey, Organization, RateLimited
+from django.db.models import QuerySet
+
+from accounts.models import ApiKey, Membership, Organization, RateLimited
+from accounts.permissions import allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +72,27 @@ def _rate_limits(row: RateLimited) -> RateLimits | None:
 def api_key(*, organization_id: int, api_key_id: int) -> ApiKey | None:
     """A key of an organization."""
     return ApiKey.objects.filter(organization_id=organization_id, pk=api_key_id).first()
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whose rows a member sees: the organization's, or only their own. Every read for the console and the API takes it.
+
+    `user_id` None: all of the organization.
+    """
+
+    organization_id: int
+    user_id: int | None
+
+
+def reach_of(member: Membership, action: str) -> Reach:
+    """What a member sees of what everyone has of their own, and some see of everybody. `action`: e.g. "logs.all"."""
+    return Reach(member.organization_id, None if allows(member.role, action) else member.user_id)
+
+
+def api_keys(reach: Reach, *, deleted: bool = False) -> QuerySet[ApiKey]:
+    """The API keys within reach, the newest first, without those of the playground; `deleted`: with deleted ones."""
+    rows = ApiKey.objects.filter(organization_id=reach.organization_id, purpose=ApiKey.Purpose.API)
+    if reach.user_id is not None:
+        rows = rows.filter(user_id=reach.user_id)
+    return rows if deleted else rows.filter(deleted_at__isnull=True)

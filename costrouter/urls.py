@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("console/", include("costrouter.console.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]
