@@ -1,4 +1,4 @@
-"""Throw-away PostgreSQL and Redis, real servers on free loopback ports, gone when the block ends.
+"""Throw-away PostgreSQL and Redis, real servers on free loopback ports, gone when the block ends; where Chromium is.
 
 `python -m tests.servers -- pytest …` runs a command with DATABASE_URL and REDIS_URL set; `--install` fetches missing
 servers from Debian's packages where that is possible.
@@ -24,7 +24,7 @@ from pathlib import Path
 from costrouter.supervisor import die_with_parent
 
 DEADLINE = 60.0
-PACKAGES = {"postgres": "postgresql", "redis-server": "redis-server"}
+PACKAGES = {"postgres": "postgresql", "redis-server": "redis-server", "chromium": "chromium"}
 
 
 class ServerMissing(Exception):
