@@ -117,6 +117,32 @@ def record(
     )
 
 
+def record_saved(
+    kind: str,
+    obj: models.Model,
+    *,
+    is_new: bool,
+    changes: Mapping[str, tuple[Any, Any]],
+    organization: Organization | int | None = None,
+) -> None:
+    """The entry of a save: `<kind>.created`, else `<kind>.changed`; none where nothing changed."""
+    if is_new or changes:
+        action = f"{kind}.{'created' if is_new else 'changed'}"
+        record(action, obj, organization=organization, changes=changes)
+
+
+def given_fields(obj: models.Model, *names: str) -> dict[str, tuple[Any, Any]]:
+    """What a new object was given of these fields: field → (None, value); without what was left empty."""
+    values = {name: getattr(obj, obj._meta.get_field(name).attname) for name in names}  # type: ignore[union-attr]
+    return {name: (None, value) for name, value in values.items() if value not in (None, "", [])}
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between two sets of values: name → (before, after), None where one has no such name."""
+    names = [*before, *(name for name in after if name not in before)]
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
+
+
 def changed_fields(obj: models.Model, *, leave_out: Iterable[str] = ()) -> dict[str, tuple[Any, Any]]:
     """What a save of `obj` would change: field → (stored, new). Call it before the save; empty for a new object."""
     if obj.pk is None:
@@ -143,4 +169,6 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
     return str(value)

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from accounts import audit
 from accounts.changes import record_change
 from accounts.models import ConfigChange, Organization, User
 from billing.models import Budget, LedgerEntry, Price, Wallet
@@ -44,6 +45,7 @@ def add_entry(
     return True
 
 
+@transaction.atomic
 def adjust(*, wallet: Wallet, amount_nanos: int, reason: str, actor: User, idempotency_key: str) -> bool:
     """An operator's credit (positive) or debit (negative), with a reason. False on a repeat of the same key."""
     if not reason.strip():
@@ -51,7 +53,7 @@ def adjust(*, wallet: Wallet, amount_nanos: int, reason: str, actor: User, idemp
     if amount_nanos == 0:
         raise ValidationError("The amount must not be zero.")
     kind = Kind.CREDIT if amount_nanos > 0 else Kind.DEBIT
-    return add_entry(
+    moved = add_entry(
         wallet=wallet,
         kind=kind,
         amount_nanos=amount_nanos,
@@ -59,6 +61,15 @@ def adjust(*, wallet: Wallet, amount_nanos: int, reason: str, actor: User, idemp
         actor=actor,
         note=reason.strip(),
     )
+    if moved:
+        balance = Wallet.objects.values_list("balance_nanos", flat=True).get(pk=wallet.pk)
+        _record_wallet(
+            "wallet.moved",
+            wallet,
+            balance_nanos=(balance - amount_nanos, balance),
+            reason=(None, reason.strip()),
+        )
+    return moved
 
 
 @transaction.atomic
@@ -82,7 +93,19 @@ def set_credit_limit(*, wallet: Wallet, limit_nanos: int, actor: User, reason: s
         note=reason.strip(),
     )
     Wallet.objects.filter(pk=wallet.pk).update(credit_limit_nanos=limit_nanos)
+    _record_wallet(
+        "wallet.credit_limit",
+        wallet,
+        credit_limit_nanos=(locked.credit_limit_nanos, limit_nanos),
+        reason=(None, reason.strip()),
+    )
     return True
+
+
+def _record_wallet(action: str, wallet: Wallet, **changes: tuple[object, object]) -> None:
+    """An audit entry of a wallet, which goes by the name of its organization."""
+    organization = wallet.organization
+    audit.record(action, wallet, organization=organization, name=organization.name, changes=changes)
 
 
 @transaction.atomic
@@ -119,9 +142,24 @@ def append_price(
         created_by=actor,
     )
     price.full_clean(exclude=["long_context_units"])
+    before = _units_before(price)
     price.save(force_insert=True)
+    audit.record("price.added", price, changes=audit.differences(before, _units(price)))
     record_change(ConfigChange.Kind.PRICE, model_name)
     return price
+
+
+def _units_before(price: Price) -> dict[str, str]:
+    """What the price that a new one replaces asked: unit → price, those of long contexts as `long context unit`."""
+    earlier = Price.objects.filter(
+        model_name=price.model_name, tier=price.tier, effective_from__lte=price.effective_from
+    ).order_by("-effective_from", "-pk")
+    found = earlier.first()
+    return {} if found is None else _units(found)
+
+
+def _units(price: Price) -> dict[str, str]:
+    return {**price.units, **{f"long context {unit}": text for unit, text in price.long_context_units.items()}}
 
 
 @transaction.atomic
@@ -139,18 +177,26 @@ def save_budget(*, budget: Budget) -> Budget:
     if budget.user is not None and not budget.user.memberships.filter(organization=budget.organization).exists():
         raise ValidationError({"user": "This user is not a member of the organization."})
     budget.full_clean()
+    is_new = budget.pk is None
+    changes = (
+        audit.given_fields(budget, "limit_nanos", "window")
+        if is_new
+        else audit.changed_fields(budget, leave_out=("spent_nanos", "held_nanos", "window_start"))
+    )
     if budget.pk:
         # Never write back what the writer has moved since this row was loaded.
         budget.save(update_fields=["api_key", "user", "limit_nanos", "window"])
     else:
         budget.save()
     _notice_budget(budget)
+    audit.record_saved("budget", budget, is_new=is_new, changes=changes, organization=budget.organization_id)
     return budget
 
 
 @transaction.atomic
 def delete_budget(*, budget: Budget) -> None:
     """Delete a budget; holds made under it are captured as usual."""
+    audit.record("budget.deleted", budget, organization=budget.organization_id)
     budget.delete()
     _notice_budget(budget)
 

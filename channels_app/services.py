@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from accounts import audit
 from accounts.changes import record_change
 from accounts.models import ConfigChange, Organization
 from channels_app.models import CatalogueModel, Channel, ChannelModel, ModelGroup, Provider
@@ -61,6 +62,9 @@ def save_channel(
             crypto.encrypt(settings.FIELD_ENCRYPTION_KEYS, credentials) if credentials else ""
         )
     channel.full_clean()
+    is_new = channel.pk is None
+    changes = audit.given_fields(channel, "provider", "base_url") if is_new else audit.changed_fields(channel)
+    before = {} if is_new else _served(channel)
     channel.save()
     if groups is not None:
         channel.groups.set(groups)
@@ -70,8 +74,34 @@ def save_channel(
             ChannelModel.objects.update_or_create(
                 channel=channel, model=model, defaults={"upstream_name": upstream_name}
             )
+    changes |= audit.differences(before, _served(channel))
+    audit.record_saved("channel", channel, is_new=is_new, changes=changes)
     touch_channel(channel=channel)
     return channel
+
+
+def _served(channel: Channel) -> dict[str, object]:
+    """A channel's groups and models, for the audit log: models by their upstream name where it is another."""
+    rows = channel.channel_models.values_list("model__name", "upstream_name")
+    return {
+        "groups": list(channel.groups.values_list("name", flat=True)),
+        "models": [f"{name} as {upstream}" if upstream else name for name, upstream in rows],
+    }
+
+
+@transaction.atomic
+def change_channel_models(
+    *, channel: Channel, saved: Iterable[ChannelModel] = (), removed: Iterable[ChannelModel] = ()
+) -> None:
+    """Save and remove what a channel serves, together."""
+    before = _served(channel)
+    for row in removed:
+        row.delete()
+    for row in saved:
+        row.save()
+    if changes := audit.differences(before, _served(channel)):
+        audit.record("channel.changed", channel, changes=changes)
+        touch_channel(channel=channel)
 
 
 @transaction.atomic
@@ -84,6 +114,7 @@ def touch_channel(*, channel: Channel) -> None:
 def delete_channel(*, channel: Channel) -> None:
     """Delete a channel; records keep its number and name."""
     channel_id = channel.pk
+    audit.record("channel.deleted", channel)
     channel.delete()
     record_change(Kind.CHANNEL, channel_id)
 
@@ -96,6 +127,7 @@ def set_channels_status(*, channels: Iterable[Channel], status: str) -> int:
         if channel.status != status:
             channel.status = status
             channel.save(update_fields=["status"])
+            audit.record("channel.enabled" if status == Channel.Status.ENABLED else "channel.disabled", channel)
             touch_channel(channel=channel)
             changed += 1
     return changed
@@ -105,7 +137,9 @@ def set_channels_status(*, channels: Iterable[Channel], status: str) -> int:
 def save_model(*, model: CatalogueModel) -> CatalogueModel:
     """Save a model of the catalogue. Raises ValidationError."""
     model.full_clean()
+    is_new, changes = model.pk is None, audit.changed_fields(model)
     model.save()
+    audit.record_saved("model", model, is_new=is_new, changes=changes)
     record_change(Kind.MODEL, model.pk)
     return model
 
@@ -114,6 +148,7 @@ def save_model(*, model: CatalogueModel) -> CatalogueModel:
 def delete_model(*, model: CatalogueModel) -> None:
     """Delete a model, and with it its place on every channel; prices and records stay."""
     model_id = model.pk
+    audit.record("model.deleted", model)
     model.delete()
     record_change(Kind.MODEL, model_id)
 
@@ -122,17 +157,27 @@ def delete_model(*, model: CatalogueModel) -> None:
 def save_group(*, group: ModelGroup, organizations: Iterable[Organization] | None = None) -> ModelGroup:
     """Save a model group; `organizations` replace those that may use it unless None. Raises ValidationError."""
     group.full_clean()
+    is_new = group.pk is None
+    changes = audit.given_fields(group, "rate", "is_public") if is_new else audit.changed_fields(group)
+    before = {} if is_new else _open_to(group)
     group.save()
     if organizations is not None:
         group.organizations.set(organizations)
+    changes |= audit.differences(before, _open_to(group))
+    audit.record_saved("group", group, is_new=is_new, changes=changes)
     record_change(Kind.GROUP, group.pk)
     return group
+
+
+def _open_to(group: ModelGroup) -> dict[str, object]:
+    return {"organizations": list(group.organizations.values_list("name", flat=True))}
 
 
 @transaction.atomic
 def delete_group(*, group: ModelGroup) -> None:
     """Delete a group; keys that still name it are refused with 403."""
     group_id = group.pk
+    audit.record("group.deleted", group)
     group.delete()
     record_change(Kind.GROUP, group_id)
 

@@ -226,9 +226,9 @@ class ChannelAdmin(ServiceAdmin):
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
         services.save_channel(channel=obj, credentials=form.new_credentials(), groups=form.cleaned_data["groups"])
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        services.touch_channel(channel=form.instance)
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        saved = formset.save(commit=False)
+        services.change_channel_models(channel=form.instance, saved=saved, removed=formset.deleted_objects)
 
     def delete_model(self, request: HttpRequest, obj: Channel) -> None:
         services.delete_channel(channel=obj)
