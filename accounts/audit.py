@@ -44,6 +44,7 @@ ACTIONS: dict[str, str] = {
     "channel.enabled": "Channel enabled",
     "channel.disabled": "Channel disabled",
     "channel.deleted": "Channel deleted",
+    "channel.exported": "Channel's credentials exported",
     "model.created": "Model created",
     "model.changed": "Model changed",
     "model.deleted": "Model deleted",

@@ -146,6 +146,7 @@ class Channel(models.Model):
 
     class Meta:
         ordering = ["-priority", "name"]
+        permissions = [("export_credentials", "Can export channels with their credentials in clear")]
 
     def __str__(self) -> str:
         return self.name

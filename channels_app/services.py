@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 from django.conf import settings
@@ -108,6 +109,33 @@ def change_channel_models(
 def touch_channel(*, channel: Channel) -> None:
     """Tell the relay that a channel, its groups or its models changed."""
     record_change(Kind.CHANNEL, channel.pk)
+
+
+@transaction.atomic
+def clone_channel(*, channel: Channel, name: str = "") -> Channel:
+    """A disabled copy of a channel, with its credentials, groups and models. Its name is `name`, or "NAME (copy)".
+
+    Raises ValidationError, e.g. for a name that is taken.
+    """
+    values = {
+        field.attname: getattr(channel, field.attname)
+        for field in Channel._meta.concrete_fields
+        if field.attname not in ("id", "name", "status", "created_at")
+    }
+    copy = Channel(**values, name=name.strip() or _free_name(channel.name), status=Channel.Status.DISABLED)
+    models = {place.model: place.upstream_name for place in channel.channel_models.select_related("model")}
+    return save_channel(channel=copy, groups=channel.groups.all(), models=models)
+
+
+def _free_name(name: str) -> str:
+    """A name for a copy that no channel has, within the column's length."""
+    longest = Channel._meta.get_field("name").max_length or 100
+    for number in itertools.count(1):
+        ending = " (copy)" if number == 1 else f" (copy {number})"
+        found = name[: longest - len(ending)] + ending
+        if not Channel.objects.filter(name=found).exists():
+            return found
+    raise AssertionError
 
 
 @transaction.atomic
