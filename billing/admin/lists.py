@@ -16,6 +16,7 @@ from unfold.utils import parse_date_str
 
 from billing.admin.names import attach_names
 from costrouter.admin_base import PlainList
+from costrouter.lib.ids import request_id_at
 from costrouter.lib.money import usd_text
 
 MOST_COUNTED = 10_000
@@ -66,11 +67,6 @@ def money_total(title: str, nanos: int, hint: str = "") -> dict[str, Any]:
 
 def count_total(title: str, count: int, hint: str = "") -> dict[str, Any]:
     return {"title": title, "value": f"{count:,}", "bad": False, "hint": hint}
-
-
-def request_id_at(moment: datetime) -> str:
-    """The smallest request id of a moment. Ids begin with milliseconds, so a span of time is a span of the key."""
-    return f"req_{max(0, int(moment.timestamp() * 1000)):012x}"
 
 
 def within(rows: QuerySet[Any], start: datetime | None, end: datetime | None) -> QuerySet[Any]:

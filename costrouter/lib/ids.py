@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import string
 import time
+from datetime import datetime
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -17,9 +18,24 @@ def request_id() -> str:
     return f"req_{value:032x}"
 
 
+def request_id_at(moment: datetime) -> str:
+    """The smallest request id of a moment. Ids begin with milliseconds, so a span of time is a span of ids."""
+    return f"req_{max(0, int(moment.timestamp() * 1000)):012x}"
+
+
 def api_key() -> str:
     """A new API key: `sk-` and 48 letters and digits (285 bits)."""
     return "sk-" + "".join(secrets.choice(_ALPHABET) for _ in range(48))
+
+
+def access_token() -> str:
+    """A new personal access token: `crt_` and 48 letters and digits."""
+    return "crt_" + "".join(secrets.choice(_ALPHABET) for _ in range(48))
+
+
+def invitation() -> str:
+    """The secret in an invitation's link: 40 letters and digits (238 bits)."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(40))
 
 
 def password() -> str:
