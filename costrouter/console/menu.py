@@ -14,7 +14,7 @@ from accounts.permissions import allows
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A page: its title, icon (a symbol of `templates/parts/icons.html`), URL name, and the action it needs."""
+    """A page: its title, icon (a symbol of `static/img/icons.svg`), URL name, and the action it needs."""
 
     title: Any
     icon: str
