@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from costrouter.api.config import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401  (settings)
 from costrouter.env import BASE_DIR, load
 from costrouter.unfold import UNFOLD  # noqa: F401  (a setting)
 
@@ -28,6 +29,16 @@ MAX_BODY_BYTES = _given["MAX_BODY_BYTES"]
 RESPONSES_DAYS = _given["RESPONSES_DAYS"]
 ADMIN_EMAIL = _given["ADMIN_EMAIL"]
 SANDBOX_URL = _given["SANDBOX_URL"]
+SIGN_UP = _given["SIGN_UP"]
+PUBLIC_URL = _given["PUBLIC_URL"]
+EMAIL_URL = _given["EMAIL_URL"]
+STAFF_MFA = _given["STAFF_MFA"]
+CONTACT = _given["CONTACT"]
+# Provider → (client id, secret). Sign-in shows a provider once both are given.
+SIGN_IN_PROVIDERS = {
+    "github": (_given["GITHUB_CLIENT_ID"], _given["GITHUB_CLIENT_SECRET"]),
+    "google": (_given["GOOGLE_CLIENT_ID"], _given["GOOGLE_CLIENT_SECRET"]),
+}
 # What "test this channel" calls; named, since the channels app may not import the relay.
 CHANNEL_PROBE = "relay.probe.probe_channel"
 
@@ -40,8 +51,16 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "allauth.socialaccount.providers.google",
+    "allauth.usersessions",
     "django_htmx",
     "rest_framework",
+    "drf_spectacular",
     "costrouter",
     "accounts",
     "channels_app",
@@ -51,6 +70,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -60,6 +80,9 @@ MIDDLEWARE = [
     "costrouter.middleware.Acting",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "costrouter.sign_in.middleware.Sessions",
+    "costrouter.sign_in.middleware.StaffMfa",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "costrouter.middleware.ContentSecurityPolicy",
 ]
@@ -104,7 +127,67 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
-LOGIN_URL = "admin:login"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/console/"
+LOGOUT_REDIRECT_URL = "account_login"
+
+# Sign-in by allauth. A user is an e-mail address; nobody gets in before it is verified, by a code that is mailed.
+ACCOUNT_ADAPTER = "costrouter.sign_in.adapters.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "costrouter.sign_in.forms.SignUpForm"}
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+# A code rather than a link: an address that is not verified yet is then kept nowhere, and blocks nobody.
+ACCOUNT_EMAIL_VERIFICATION_BY_CODE_ENABLED = True
+ACCOUNT_EMAIL_VERIFICATION_SUPPORTS_RESEND = True
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_PREVENT_ENUMERATION = True
+# Beside allauth's own limits. "key" is the e-mail address, "ip" the client's as `TRUSTED_PROXIES` lets us believe.
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/300s/key",
+    "signup": "20/m/ip",
+    "reset_password": "20/m/ip,5/m/key",
+    "confirm_email": "1/10s/key",
+}
+MFA_ADAPTER = "costrouter.sign_in.adapters.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "CostRouter"
+# Clocks may differ by half a minute.
+MFA_TOTP_TOLERANCE = 1
+SOCIALACCOUNT_ADAPTER = "costrouter.sign_in.adapters.SocialAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_PROVIDERS = {
+    provider: {"APPS": [{"client_id": client_id, "secret": secret}], "OAUTH_PKCE_ENABLED": True}
+    for provider, (client_id, secret) in SIGN_IN_PROVIDERS.items()
+    if client_id and secret
+}
+
+# Mails. A server that does not answer holds up a page for seconds, not for minutes.
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = _given["DEFAULT_FROM_EMAIL"]
+EMAIL_TIMEOUT = 10
+EMAIL_BACKEND = _given["MAIL"]["EMAIL_BACKEND"]
+EMAIL_HOST = _given["MAIL"].get("EMAIL_HOST", "localhost")
+EMAIL_PORT = _given["MAIL"].get("EMAIL_PORT", 25)
+EMAIL_HOST_USER = _given["MAIL"].get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = _given["MAIL"].get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = _given["MAIL"].get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = _given["MAIL"].get("EMAIL_USE_SSL", False)
+
+# "default" counts rate limits, for all processes where there is Redis. "process" needs no server.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "process"},
+}
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

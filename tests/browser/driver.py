@@ -37,7 +37,7 @@ def browser() -> Iterator[Browser]:
 class Visit:
     """A tab, and what went wrong in it: errors of scripts, violations of the policy, answers that failed, strangers.
 
-    `script_bytes`: what the last page's scripts came to, uncompressed.
+    `script_bytes`: what the last page's scripts came to on the wire.
     """
 
     page: Page
@@ -104,7 +104,7 @@ def watched(page: Page, url: str) -> Visit:
             seen.errors.append(f"{response.status} {response.url}")
         if response.request.resource_type == "script":
             with contextlib.suppress(Exception):
-                seen.script_bytes += len(response.body())
+                seen.script_bytes += response.request.sizes()["responseBodySize"]
 
     page.on("response", answered)
     return seen

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 from django.db.models import F
 from django.utils import timezone
@@ -163,7 +164,7 @@ def session_of(user: User) -> str:
     """A session cookie of a user who signed in with their password just now."""
     session = SessionStore()
     session["_auth_user_id"] = str(user.pk)
-    session["_auth_user_backend"] = "django.contrib.auth.backends.ModelBackend"
+    session["_auth_user_backend"] = settings.AUTHENTICATION_BACKENDS[0]
     session["_auth_user_hash"] = user.get_session_auth_hash()
     session["account_authentication_methods"] = [{"method": "password", "at": timezone.now().timestamp()}]
     session.save()
