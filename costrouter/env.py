@@ -8,11 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import environ
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+SIGN_UPS = ("open", "closed")
+# Scheme of EMAIL_URL → (the usual port, what Django's SMTP backend is told).
+MAIL_SCHEMES: dict[str, tuple[int, dict[str, Any]]] = {
+    "smtp": (25, {}),
+    "smtp+tls": (587, {"EMAIL_USE_TLS": True}),
+    "smtps": (465, {"EMAIL_USE_SSL": True}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,38 @@ VARIABLES = (
         "RESPONSES_DAYS", "int", 30, "Days that an answer of `/v1/responses` can be continued by its id. 0: keep none."
     ),
     Variable("ADMIN_EMAIL", "str", "admin@costrouter.local", "The e-mail of the administrator that bootstrap makes."),
+    Variable("SIGN_UP", "str", "open", f"Who may sign up: {', '.join(SIGN_UPS)} (only people who were invited)."),
+    Variable(
+        "PUBLIC_URL",
+        "str",
+        "",
+        "The address people reach this site at, such as `https://relay.example.com`: in mails and docs. Empty: as the "
+        "request says.",
+    ),
+    Variable(
+        "EMAIL_URL",
+        "str",
+        "",
+        "The mail server: `smtp+tls://user:pass@host:587` (STARTTLS), `smtps://` (TLS), `smtp://` (neither). Empty: "
+        "mails are printed to the log.",
+    ),
+    Variable("DEFAULT_FROM_EMAIL", "str", "CostRouter <costrouter@localhost>", "The sender of mails."),
+    Variable(
+        "GITHUB_CLIENT_ID",
+        "str",
+        "",
+        "Sign-in with GitHub: an OAuth app with the callback `PUBLIC_URL/accounts/github/login/callback/`.",
+    ),
+    Variable("GITHUB_CLIENT_SECRET", "str", "", "Its secret."),
+    Variable(
+        "GOOGLE_CLIENT_ID",
+        "str",
+        "",
+        "Sign-in with Google: an OAuth client with the callback `PUBLIC_URL/accounts/google/login/callback/`.",
+    ),
+    Variable("GOOGLE_CLIENT_SECRET", "str", "", "Its secret."),
+    Variable("STAFF_MFA", "bool", False, "Operators must have an authenticator app or a passkey to use the admin."),
+    Variable("CONTACT", "str", "", "Whom to ask, on the docs page and in the footer: an e-mail address or a URL."),
     Variable("VAR_DIR", "str", "var", "Folder of the embedded default: database, broker, secrets."),
     Variable("SANDBOX_URL", "str", "", "Where the sandbox answers. Set by `manage.py up` for the processes it starts."),
     Variable("LOG_LEVEL", "str", "INFO", f"The least severe log line that is written: {', '.join(LOG_LEVELS)}."),
@@ -149,6 +189,16 @@ def load(*, environment: Mapping[str, str] | None = None) -> Given:
     if values["LOG_LEVEL"] not in LOG_LEVELS:
         problems.append(Problem(_variable("LOG_LEVEL"), "is not a level of severity"))
         values["LOG_LEVEL"] = "INFO"
+    values["SIGN_UP"] = values["SIGN_UP"].lower()
+    if values["SIGN_UP"] not in SIGN_UPS:
+        problems.append(Problem(_variable("SIGN_UP"), "is neither open nor closed"))
+        values["SIGN_UP"] = "closed"
+    values["PUBLIC_URL"] = values["PUBLIC_URL"].rstrip("/")
+    try:
+        values["MAIL"] = _mail(values["EMAIL_URL"])
+    except ValueError:
+        problems.append(Problem(_variable("EMAIL_URL"), "is not the URL of a mail server"))
+        values["MAIL"] = _mail("")
     values["DATABASE"] = _database(values["DATABASE_URL"] or f"sqlite:///{var_dir / 'costrouter.sqlite3'}")
     if values["DATABASE"] == _NO_DATABASE:
         problems.append(Problem(_variable("DATABASE_URL"), "is not the URL of a database that is supported"))
@@ -168,6 +218,24 @@ def _database(url: str) -> dict[str, Any]:
     except Exception:
         return _NO_DATABASE
     return config if config.get("ENGINE", "").endswith(("sqlite3", "postgresql")) else _NO_DATABASE
+
+
+def _mail(url: str) -> dict[str, Any]:
+    """Django's settings of a mail server. Raises ValueError for what is none; the text may hold a password."""
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    parts = urlsplit(url)
+    if parts.scheme not in MAIL_SCHEMES or not parts.hostname or parts.path.strip("/"):
+        raise ValueError
+    port, how = MAIL_SCHEMES[parts.scheme]
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or port,
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        **how,
+    }
 
 
 def _variable(name: str) -> Variable:
