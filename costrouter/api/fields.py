@@ -1,0 +1,92 @@
+"""Kinds of fields: money, moments, names; and the two kinds of serializers, what comes in and what goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from costrouter.lib.money import usd_number, usd_to_nanos
+
+MAX_INT = 2_147_483_647
+
+
+class Out(serializers.Serializer):
+    """What an operation answers."""
+
+
+class In(serializers.Serializer):
+    """What an operation takes, in a body or a query. What it does not know is an error, not ignored."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            unknown = sorted(str(name) for name in data if name not in self.fields)
+            if unknown:
+                raise serializers.ValidationError({name: ["There is no such field."] for name in unknown[:10]})
+        return super().to_internal_value(data)
+
+
+@extend_schema_field(
+    {"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{1,9}$", "description": "USD, exact.", "examples": ["1.25"]}
+)
+class UsdOut(serializers.Field):
+    """An amount of nanos as the exact decimal text of dollars: "1.25"."""
+
+    def to_representation(self, value: int) -> str:
+        return usd_number(value)
+
+
+class UsdIn(serializers.Field):
+    """An amount of dollars, as text of at most nine decimals, in nanos. `signed`: it may be negative."""
+
+    default_error_messages = {"invalid": 'An amount of dollars is a text like "12.5", with at most nine decimals.'}
+    pattern = r"^[0-9]{1,10}(\.[0-9]{1,9})?$"
+
+    def to_internal_value(self, data: Any) -> int:
+        serializers.RegexField(self.pattern).run_validation(data) if isinstance(data, str) else self.fail("invalid")
+        try:
+            return usd_to_nanos(data)
+        except ValueError as error:
+            raise serializers.ValidationError(f"{error}.") from None
+
+
+class SignedUsdIn(UsdIn):
+    """The same, which may be negative."""
+
+    pattern = r"^-?[0-9]{1,10}(\.[0-9]{1,9})?$"
+
+
+class MomentIn(serializers.DateTimeField):
+    """A moment, RFC 3339, in UTC where it says no other; in a range that every database keeps."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        moment: datetime = super().to_internal_value(value).astimezone(UTC)
+        if not 2000 <= moment.year <= 9000:
+            raise serializers.ValidationError("Between the years 2000 and 9000.")
+        return moment
+
+
+class Count(serializers.IntegerField):
+    """A whole number that a column keeps."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("min_value", 0)
+        options.setdefault("max_value", MAX_INT)
+        super().__init__(**options)
+
+
+class Id(serializers.IntegerField):
+    """The number of a row."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=1, max_value=10**18 - 1, **options)
+
+
+class Names(serializers.ListField):
+    """A list of short texts."""
+
+    def __init__(self, *, length: int = 200, most: int = 500, **options: Any) -> None:
+        super().__init__(child=serializers.CharField(max_length=length), max_length=most, **options)

@@ -1,0 +1,1 @@
+"""What belongs to an organization, for its members."""
