@@ -34,7 +34,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar: positions in per cent of the width; `label` is empty where it would crowd the axis."""
+    """A bar: positions in per cent of the width; `label` is empty where it would crowd the axis, `minor` on a phone."""
 
     slot_x: str
     slot_width: str
@@ -43,6 +43,7 @@ class Bar:
     middle: str
     anchor: str
     label: str
+    minor: bool
     said: str
     parts: tuple[Part, ...]
 
@@ -124,7 +125,7 @@ def _bars(rows: Sequence[tuple[str, Sequence[int]]], series: Sequence[str], top:
         left, middle = slot * at, slot * at + slot / 2
         anchor = "start" if at == 0 and every > 1 else "end" if at == len(rows) - 1 and every > 1 else "middle"
         # Counted from the last one, which is the one people look for.
-        labelled = (len(rows) - 1 - at) % every == 0
+        nth, between = divmod(len(rows) - 1 - at, every)
         bars.append(
             Bar(
                 slot_x=_per_cent(left),
@@ -133,7 +134,8 @@ def _bars(rows: Sequence[tuple[str, Sequence[int]]], series: Sequence[str], top:
                 width=_per_cent(slot * BAR_SHARE),
                 middle=_per_cent(left + slot if anchor == "end" else left if anchor == "start" else middle),
                 anchor=anchor,
-                label=label if labelled else "",
+                label=label if between == 0 else "",
+                minor=nth % 2 == 1,
                 said=_said(label, values, series, write),
                 parts=tuple(_parts(values, top)),
             )
