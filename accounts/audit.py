@@ -13,53 +13,54 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import AuditEntry, Organization, User
 
 Via = AuditEntry.Via
 
 # THE table of actions: what it is called for people.
-ACTIONS: dict[str, str] = {
-    "api_key.created": "API key created",
-    "api_key.changed": "API key changed",
-    "api_key.rotated": "API key rotated",
-    "api_key.enabled": "API key enabled",
-    "api_key.disabled": "API key disabled",
-    "api_key.deleted": "API key deleted",
-    "access_token.created": "Access token created",
-    "access_token.deleted": "Access token deleted",
-    "user.created": "User created",
-    "user.changed": "User changed",
-    "organization.created": "Organization created",
-    "organization.changed": "Organization changed",
-    "organization.suspended": "Organization suspended",
-    "organization.activated": "Organization brought back",
-    "member.invited": "Member invited",
-    "member.invitation_deleted": "Invitation withdrawn",
-    "member.joined": "Member joined",
-    "member.changed": "Member's role changed",
-    "member.removed": "Member removed",
-    "channel.created": "Channel created",
-    "channel.changed": "Channel changed",
-    "channel.enabled": "Channel enabled",
-    "channel.disabled": "Channel disabled",
-    "channel.deleted": "Channel deleted",
-    "channel.exported": "Channel's credentials exported",
-    "model.created": "Model created",
-    "model.changed": "Model changed",
-    "model.deleted": "Model deleted",
-    "group.created": "Model group created",
-    "group.changed": "Model group changed",
-    "group.deleted": "Model group deleted",
-    "price.added": "Price added",
-    "budget.created": "Budget created",
-    "budget.changed": "Budget changed",
-    "budget.deleted": "Budget deleted",
-    "wallet.moved": "Wallet credited or debited",
-    "wallet.credit_limit": "Credit limit changed",
-    "wallet.redeemed": "Redemption code redeemed",
-    "redemption.created": "Redemption codes made",
-    "redemption.changed": "Redemption batch changed",
+ACTIONS: dict[str, Any] = {
+    "api_key.created": _("API key created"),
+    "api_key.changed": _("API key changed"),
+    "api_key.rotated": _("API key rotated"),
+    "api_key.enabled": _("API key enabled"),
+    "api_key.disabled": _("API key disabled"),
+    "api_key.deleted": _("API key deleted"),
+    "access_token.created": _("Access token created"),
+    "access_token.deleted": _("Access token deleted"),
+    "user.created": _("User created"),
+    "user.changed": _("User changed"),
+    "organization.created": _("Organization created"),
+    "organization.changed": _("Organization changed"),
+    "organization.suspended": _("Organization suspended"),
+    "organization.activated": _("Organization brought back"),
+    "member.invited": _("Member invited"),
+    "member.invitation_deleted": _("Invitation withdrawn"),
+    "member.joined": _("Member joined"),
+    "member.changed": _("Member's role changed"),
+    "member.removed": _("Member removed"),
+    "channel.created": _("Channel created"),
+    "channel.changed": _("Channel changed"),
+    "channel.enabled": _("Channel enabled"),
+    "channel.disabled": _("Channel disabled"),
+    "channel.deleted": _("Channel deleted"),
+    "channel.exported": _("Channel's credentials exported"),
+    "model.created": _("Model created"),
+    "model.changed": _("Model changed"),
+    "model.deleted": _("Model deleted"),
+    "group.created": _("Model group created"),
+    "group.changed": _("Model group changed"),
+    "group.deleted": _("Model group deleted"),
+    "price.added": _("Price added"),
+    "budget.created": _("Budget created"),
+    "budget.changed": _("Budget changed"),
+    "budget.deleted": _("Budget deleted"),
+    "wallet.moved": _("Wallet credited or debited"),
+    "wallet.credit_limit": _("Credit limit changed"),
+    "wallet.redeemed": _("Redemption code redeemed"),
+    "redemption.created": _("Redemption codes made"),
+    "redemption.changed": _("Redemption batch changed"),
 }
 
 
@@ -156,7 +157,8 @@ def changed_fields(obj: models.Model, *, leave_out: Iterable[str] = ()) -> dict[
     for field in obj._meta.concrete_fields:
         before, after = getattr(stored, field.attname), getattr(obj, field.attname)
         if field.name not in skipped and before != after:
-            found[field.name] = (before, after)
+            # A related object goes by its name: its number says nothing to people.
+            found[field.name] = (getattr(stored, field.name), getattr(obj, field.name))
     if "credentials_encrypted" in {field.name for field in obj._meta.concrete_fields}:
         before, after = stored.credentials_encrypted, obj.credentials_encrypted  # type: ignore[attr-defined]
         if before != after:

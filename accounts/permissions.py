@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+
 from accounts.models import Membership
 
 Role = Membership.Role
@@ -28,17 +32,17 @@ PERMISSIONS: dict[str, str] = {
 }
 
 # THE table of scopes: what a personal access token may do, at most; its user's role bounds it further.
-SCOPES: dict[str, str] = {
-    "usage:read": "Read the overview, usage logs and spending",
-    "keys:read": "Read API keys",
-    "keys:write": "Create, change, rotate and delete API keys",
-    "billing:read": "Read balance, ledger and statements",
-    "billing:write": "Redeem codes",
-    "models:read": "Read models, groups and prices",
-    "team:read": "Read members, invitations and the audit log",
-    "team:write": "Invite, change and remove members; change the organization",
-    "operator:read": "Operators only: read channels, groups, prices, organizations",
-    "operator:write": "Operators only: change channels, groups, prices, organizations and credits",
+SCOPES: dict[str, Any] = {
+    "usage:read": _("Read the overview, usage logs and spending"),
+    "keys:read": _("Read API keys"),
+    "keys:write": _("Create, change, rotate and delete API keys"),
+    "billing:read": _("Read balance, ledger and statements"),
+    "billing:write": _("Redeem codes"),
+    "models:read": _("Read models, groups and prices"),
+    "team:read": _("Read members, invitations and the audit log"),
+    "team:write": _("Invite, change and remove members; change the organization"),
+    "operator:read": _("Operators only: read channels, groups, prices, organizations"),
+    "operator:write": _("Operators only: change channels, groups, prices, organizations and credits"),
 }
 
 

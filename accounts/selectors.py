@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from accounts.models import ApiKey, Membership, Organization, RateLimited
 from accounts.permissions import allows
@@ -43,17 +43,19 @@ class KeyInfo:
 
 
 def key_by_digest(digest: str) -> KeyInfo | None:
-    """The key with this keyed hash, or None."""
-    row = ApiKey.objects.select_related("user", "organization").filter(digest=digest).first()
+    """The key with this keyed hash, or None. A secret from before a rotation expires with its overlap."""
+    rows = ApiKey.objects.select_related("user", "organization").filter(deleted_at__isnull=True)
+    row = rows.filter(Q(digest=digest) | Q(previous_digest=digest)).first()
     if row is None:
         return None
+    ends = [row.expires_at, row.previous_expires_at if row.digest != digest else None]
     return KeyInfo(
         id=row.pk,
         name=row.name,
         user_id=row.user_id,
         organization_id=row.organization_id,
         enabled=row.enabled,
-        expires_at=row.expires_at,
+        expires_at=min((end for end in ends if end is not None), default=None),
         allowed_models=frozenset(row.allowed_models),
         allowed_ips=tuple(row.allowed_ips),
         group=row.group,
@@ -70,8 +72,9 @@ def _rate_limits(row: RateLimited) -> RateLimits | None:
 
 
 def api_key(*, organization_id: int, api_key_id: int) -> ApiKey | None:
-    """A key of an organization."""
-    return ApiKey.objects.filter(organization_id=organization_id, pk=api_key_id).first()
+    """A key of an organization that is not deleted."""
+    rows = ApiKey.objects.filter(organization_id=organization_id, deleted_at__isnull=True)
+    return rows.filter(pk=api_key_id).first()
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Users", "group", "accounts.user"),
             ("API keys", "key", "accounts.apikey"),
             ("Operator roles", "shield_person", "auth.group"),
+            ("Audit log", "history", "accounts.auditentry"),
         ),
     ),
 )

@@ -35,7 +35,7 @@ from relay.tasks import in_thread
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-_RESETS = {"day": "daily", "month": "monthly", "total": None}
+_RESETS = {"day": "daily", "week": "weekly", "month": "monthly", "total": None}
 _OUTPUT_UNITS = ("output", "audio_out", "image_out")
 
 
@@ -178,7 +178,7 @@ def key_data(info: KeyInfo, row: ApiKey, budgets: list[BudgetState], spent: Spen
         "label": f"{row.prefix}…",
         "name": row.name,
         "created_at": _moment(row.created_at),
-        "expires_at": _moment(row.expires_at),
+        "expires_at": _moment(info.expires_at),
         "group": row.group,
         "allowed_models": row.allowed_models,
         "allowed_ips": row.allowed_ips,

@@ -77,7 +77,9 @@ def test_keys_are_revoked_enabled_and_deleted_and_the_relay_is_told() -> None:
     client.post(KEYS, {**choice, "action": "delete_selected", "post": "yes"})
 
     assert (revoked, enabled) == (False, True)
-    assert not ApiKey.objects.filter(pk=cast.key.pk).exists()
+    deleted = ApiKey.objects.get(pk=cast.key.pk)
+    assert deleted.deleted_at is not None
+    assert deleted not in client.get(KEYS).context["cl"].result_list
     told = ConfigChange.objects.filter(kind="api_key", object_id=str(cast.key.pk)).count()
     assert told == 4  # made, revoked, enabled, deleted
 

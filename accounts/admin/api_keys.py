@@ -94,13 +94,28 @@ class ApiKeyAdmin(ServiceAdmin):
         ("Limits", {"fields": ("allowed_models", "allowed_ips", "expires_at", *RATE_FIELDS)}),
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
+        """Neither what is deleted nor what the playground uses for minutes."""
+        return super().get_queryset(request).filter(deleted_at__isnull=True, purpose=ApiKey.Purpose.API)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> ApiKey | None:
+        """Any key: usage records link to those that are deleted too, which can be looked at only."""
+        return ApiKey.objects.filter(pk=object_id).first() if object_id.isdecimal() else None
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or obj.deleted_at is None)
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or obj.deleted_at is None)
+
     @display(description="Key", ordering="name")
     def key(self, key: ApiKey) -> SafeString:
         return two_lines(key.name, f"{key.prefix}…")
 
     @display(description="Begins with")
     def prefix_text(self, key: ApiKey) -> str:
-        return f"{key.prefix}…  (made {key.created_at:%Y-%m-%d %H:%M} UTC)"
+        deleted = f", deleted {key.deleted_at:%Y-%m-%d %H:%M} UTC" if key.deleted_at is not None else ""
+        return f"{key.prefix}…  (made {key.created_at:%Y-%m-%d %H:%M} UTC{deleted})"
 
     @display(description="Look at")
     def look_at(self, key: ApiKey) -> SafeString:

@@ -11,7 +11,6 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter
 from unfold.decorators import display
 
@@ -32,7 +31,7 @@ class NewOrganizationForm(forms.ModelForm):
         fields = ("name",)
 
 
-class MembershipInline(TabularInline):
+class MembershipInline(LabelledInline):
     """Members. Taking one out revokes their keys of this organization."""
 
     model = Membership

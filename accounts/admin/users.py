@@ -66,6 +66,15 @@ class EditUserForm(UserChangeForm):
         return User.objects.normalize_email(self.cleaned_data["email"]).lower()
 
 
+class PasswordForm(AdminPasswordChangeForm):
+    """Another user's password, set by an operator."""
+
+    def save(self, commit: bool = True) -> User:
+        password = self.cleaned_data["password1"] if self.cleaned_data.get("set_usable_password", True) else None
+        services.set_password(user=self.user, password=password)
+        return self.user
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ServiceAdmin):
     """People. Only superusers give or take operator rights, or touch another superuser."""
@@ -73,7 +82,7 @@ class UserAdmin(DjangoUserAdmin, ServiceAdmin):
     form = EditUserForm
     add_form = AddUserForm
     add_form_template = "admin/change_form.html"
-    change_password_form = AdminPasswordChangeForm
+    change_password_form = PasswordForm
     list_display = ("who", "state", "rights", "date_joined", "last_login")
     list_filter = (("is_active", BooleanRadioFilter), ("is_staff", BooleanRadioFilter))
     list_filter_submit = True
