@@ -14,7 +14,6 @@ from django.utils.html import format_html
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
-from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -28,7 +27,7 @@ from unfold.widgets import (
 
 from channels_app import services
 from channels_app.models import Channel, ChannelModel, ModelGroup, Provider
-from costrouter.admin_base import ServiceAdmin, action_page, badge, link, number, page_url, two_lines
+from costrouter.admin_base import LabelledInline, ServiceAdmin, action_page, badge, link, number, page_url, two_lines
 from costrouter.lib.presets import PRESETS
 from costrouter.lib.upstreams import DIALECTS, KINDS
 
@@ -124,7 +123,7 @@ class ChannelForm(forms.ModelForm):
         return "" if self.cleaned_data.get("clear_credentials") else self.cleaned_data.get("credentials") or None
 
 
-class ChannelModelInline(TabularInline):
+class ChannelModelInline(LabelledInline):
     """The models that a channel serves."""
 
     model = ChannelModel
