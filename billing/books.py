@@ -68,9 +68,14 @@ class Books:
 
 
 def window_start(window: str, today: date) -> date | None:
-    """The first day (UTC) of the budget window that `today` is in; None for a window that never ends."""
+    """The first day (UTC) of the budget window that `today` is in; None for a window that never ends.
+
+    A week is that of ISO 8601: it starts on Monday.
+    """
     if window == "day":
         return today
+    if window == "week":
+        return today - timedelta(days=today.weekday())
     return today.replace(day=1) if window == "month" else None
 
 

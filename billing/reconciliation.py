@@ -21,7 +21,7 @@ SHOWN = 100
 
 def reconcile(*, alias: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:
     """Counts and every breach of an invariant: `{"breaches": [{"invariant", "subject", "expected", "found"}], …}`."""
-    with _snapshot(alias):
+    with snapshot(alias):
         books = _Books(alias)
         breaches = [
             *books.balances(),
@@ -47,7 +47,7 @@ def reconcile(*, alias: str = DEFAULT_DB_ALIAS) -> dict[str, Any]:
 
 
 @contextmanager
-def _snapshot(alias: str) -> Iterator[None]:
+def snapshot(alias: str) -> Iterator[None]:
     """One unchanging view of everything: REPEATABLE READ, or a deferred transaction on SQLite. It is never written."""
     connection = connections[alias]
     if connection.in_atomic_block:

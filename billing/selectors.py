@@ -78,9 +78,18 @@ def _budgets(*, organization_id: int, user_id: int, api_key_id: int) -> QuerySet
     )
 
 
+def spent_now(budget: Budget, today: date) -> int:
+    """What was spent in the window that is open today (UTC), in nanos: the row itself may tell of the last one."""
+    current = open_window(budget.window, budget.window_start, today)
+    return budget.spent_nanos if budget.window_start == current else 0
+
+
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """A budget today, in nanos. `scope`: "key", "member" or "organization"; `window`: "total", "day" or "month"."""
+    """A budget today, in nanos.
+
+    `scope`: "key", "member" or "organization"; `window`: "total", "day", "week" or "month".
+    """
 
     scope: str
     window: str
@@ -101,7 +110,7 @@ def budget_states(*, organization_id: int, user_id: int, api_key_id: int, today:
             scope="key" if row.api_key_id is not None else "member" if row.user_id is not None else "organization",
             window=row.window,
             limit=row.limit_nanos,
-            spent=row.spent_nanos if row.window_start == open_window(row.window, row.window_start, today) else 0,
+            spent=spent_now(row, today),
             held=row.held_nanos,
         )
         for row in _budgets(organization_id=organization_id, user_id=user_id, api_key_id=api_key_id)

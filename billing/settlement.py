@@ -7,27 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import UTC
-from typing import Any
+from collections.abc import Sequence
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import F
 
 from billing.models import DayTotal, Hold, LedgerEntry, UsageRecord, Wallet
-from costrouter.lib.units import UNITS
+from billing.totals import COUNTED, KEYS, READ, sum_by_day
 
 LIMIT = {"postgresql": 1_000, "sqlite": 200}
-_READ = (
-    *("created_at", "organization_id", "model", "api_key_id", "channel_id"),
-    *("status", "attempts", "units", "cost_nanos", "upstream_cost_nanos", "held_nanos", "overrun_nanos"),
-    "first_byte_ms",
-)
-_KEYS = ("day", "organization_id", "model", "api_key_id", "channel_id")
-_COUNTED = (
-    *("requests", "failures", "cost_nanos", "upstream_cost_nanos", "overrun_nanos", "overruns"),
-    *("first_byte_ms", "timed", *UNITS),
-)
 
 
 def settle(*, alias: str = DEFAULT_DB_ALIAS, most: int = 1_000_000) -> int:
@@ -95,82 +83,16 @@ def _write_entries(by_wallet: dict[int, list[tuple[str, int]]], *, alias: str) -
 
 
 def _add_day_totals(request_ids: Sequence[str], *, alias: str) -> None:
-    records = UsageRecord.objects.using(alias).filter(pk__in=list(request_ids)).only(*_READ)
+    records = UsageRecord.objects.using(alias).filter(pk__in=list(request_ids)).only(*READ)
     totals = sum_by_day(records)
     table = DayTotal._meta.db_table
-    columns = ", ".join(f'"{name}"' for name in (*_KEYS, *_COUNTED))
-    marks = ", ".join(["%s"] * (len(_KEYS) + len(_COUNTED)))
-    added = ", ".join(f'"{name}" = {table}."{name}" + excluded."{name}"' for name in _COUNTED)
+    columns = ", ".join(f'"{name}"' for name in (*KEYS, *COUNTED))
+    marks = ", ".join(["%s"] * (len(KEYS) + len(COUNTED)))
+    added = ", ".join(f'"{name}" = {table}."{name}" + excluded."{name}"' for name in COUNTED)
     with connections[alias].cursor() as cursor:
         for key in sorted(totals):
             cursor.execute(
                 f"INSERT INTO {table} ({columns}) VALUES ({marks}) "  # noqa: S608
                 f"ON CONFLICT (day, organization_id, model, api_key_id, channel_id) DO UPDATE SET {added}",
-                [*key, *(totals[key].get(name, 0) for name in _COUNTED)],
+                [*key, *(totals[key].get(name, 0) for name in COUNTED)],
             )
-
-
-def rebuild_totals(*, alias: str = DEFAULT_DB_ALIAS) -> int:
-    """Make the day totals anew from the records, in one transaction. Returns how many there are.
-
-    Settlements wait meanwhile, on SQLite every writer. A charge that is not settled yet is left to its settlement.
-    """
-    connection = connections[alias]
-    with transaction.atomic(using=alias):
-        if connection.vendor == "postgresql":
-            # A settlement has deleted its holds before it adds to the totals: until it commits, they are seen below.
-            with connection.cursor() as cursor:
-                cursor.execute(f"LOCK TABLE {DayTotal._meta.db_table} IN EXCLUSIVE MODE")
-        unsettled = Hold.objects.using(alias).filter(pk=OuterRef("pk"), captured=True)
-        records = UsageRecord.objects.using(alias).exclude(Exists(unsettled)).order_by().only(*_READ)
-        totals = sum_by_day(records.iterator(chunk_size=2_000))
-        DayTotal.objects.using(alias).all().delete()
-        rows = [
-            DayTotal(
-                **dict(zip(_KEYS, key, strict=True)),
-                **{name: total.get(name, 0) for name in _COUNTED},
-            )
-            for key, total in sorted(totals.items())
-        ]
-        DayTotal.objects.using(alias).bulk_create(rows, batch_size=500)
-    return len(rows)
-
-
-def _counts(record: UsageRecord) -> bool:
-    """Whether a record is part of a day's total. It says so itself, so that totals can be made anew.
-
-    Left out is what was refused or given up while nothing was held and no channel tried, and what a sweep recorded,
-    until its capture comes after all.
-    """
-    status = UsageRecord.Status
-    if record.status in (status.REFUSED, status.CANCELLED):
-        return bool(record.held_nanos or record.cost_nanos or record.attempts)
-    return record.status != status.INTERRUPTED
-
-
-def sum_by_day(records: Iterable[UsageRecord]) -> dict[tuple[Any, ...], dict[str, int]]:
-    """Day totals of those records that count: (day, organization, model, key, channel) → counted column → sum."""
-    totals: dict[tuple[Any, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for record in records:
-        if not _counts(record):
-            continue
-        key = (
-            record.created_at.astimezone(UTC).date().isoformat(),
-            record.organization_id,
-            record.model,
-            record.api_key_id or 0,
-            record.channel_id or 0,
-        )
-        total = totals[key]
-        total["requests"] += 1
-        total["failures"] += record.status in (UsageRecord.Status.UPSTREAM_ERROR, UsageRecord.Status.REFUSED)
-        total["cost_nanos"] += record.cost_nanos
-        total["upstream_cost_nanos"] += record.upstream_cost_nanos
-        total["overrun_nanos"] += record.overrun_nanos
-        total["overruns"] += record.overrun_nanos > 0
-        if record.first_byte_ms is not None:
-            total["first_byte_ms"] += record.first_byte_ms
-            total["timed"] += 1
-        for name, quantity in record.units.items():
-            total[name] += quantity
-    return totals

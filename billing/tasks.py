@@ -7,7 +7,7 @@ import logging
 from celery import shared_task
 
 from accounts.changes import prune_changes
-from billing import reconciliation, settlement
+from billing import reconciliation, settlement, totals
 from billing import sweep as sweeping
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,15 @@ def reconcile_nightly() -> int:
     for breach in report["breaches"]:
         log.error("reconcile: %s %s: expected %s, found %s", *breach.values())
     return int(report["breach_count"])
+
+
+@shared_task
+def check_totals_nightly() -> int:
+    """Compare the day totals with the records; each difference is an error in the log. Returns how many there are."""
+    count, first = totals.differences()
+    for difference in first:
+        log.error("day totals differ from the records: %s", difference)
+    return count
 
 
 @shared_task

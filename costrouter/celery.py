@@ -23,9 +23,11 @@ SCHEDULE: tuple[tuple[str, Any, int], ...] = (
     ("billing.tasks.settle", 1, 1),
     ("billing.tasks.sweep", 10, 10),
     ("billing.tasks.reconcile_nightly", crontab(hour="3", minute="10"), _DAY),
+    ("billing.tasks.check_totals_nightly", crontab(hour="3", minute="25"), _DAY),
     ("relay.jobs.poll_videos", 10, 10),
     ("relay.jobs.forget_turns", crontab(minute="25"), 3600),
     ("billing.tasks.prune", crontab(hour="3", minute="40"), _DAY),
+    ("channels_app.tasks.prune_hours", crontab(hour="3", minute="50"), _DAY),
 )
 app.conf.beat_schedule = {
     task: {"task": task, "schedule": when, "options": {"expires": period}} for task, when, period in SCHEDULE

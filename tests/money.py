@@ -142,9 +142,8 @@ class Bank:
         self, request: str, cost: int, granted: int | None, budget_ids: Sequence[int] = (), **fields: Any
     ) -> CaptureItem:
         """A capture of a request that was granted this much."""
-        record = self.record(
-            request, cost, held_nanos=granted or 0, overrun_nanos=max(0, cost - (granted or 0)), **fields
-        )
+        held = {"held_nanos": granted or 0, "overrun_nanos": max(0, cost - (granted or 0)), "price_id": 1}
+        record = self.record(request, cost, **{**held, **fields})
         return CaptureItem(record, granted, tuple(budget_ids))
 
     def refusal(self, request: str, **fields: Any) -> RecordItem:

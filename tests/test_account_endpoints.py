@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import httpx
@@ -107,6 +107,8 @@ def test_budgets_of_a_key_are_its_own_its_members_and_its_organizations_in_their
     budget(100, "total", None, 30, api_key=world.key)
     budget(100, "day", date(2026, 11, 22), 90, api_key=world.key)
     budget(100, "month", date(2026, 11, 1), 98, user=world.alice)
+    budget(100, "week", TODAY - timedelta(days=TODAY.weekday()), 97, user=world.alice)
+    budget(100, "week", TODAY - timedelta(days=TODAY.weekday() + 7), 96, user=world.alice)
     budget(100, "day", TODAY, 40)
     budget(100, "total", None, 1, api_key=other)
     budget(100, "total", None, 1, organization=world.bobs)
@@ -119,9 +121,11 @@ def test_budgets_of_a_key_are_its_own_its_members_and_its_organizations_in_their
         BudgetState("key", "total", 100, 30, 5),
         BudgetState("key", "day", 100, 0, 5),
         BudgetState("member", "month", 100, 98, 5),
+        BudgetState("member", "week", 100, 97, 5),
+        BudgetState("member", "week", 100, 0, 5),
         BudgetState("organization", "day", 100, 40, 5),
     ]
-    assert [state.remaining for state in states] == [65, 95, 0, 55]
+    assert [state.remaining for state in states] == [65, 95, 0, 0, 95, 55]
 
 
 def test_a_generation_shows_its_cost_usage_route_and_timing_and_nothing_of_the_operators() -> None:

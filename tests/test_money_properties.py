@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from billing import leases
 from billing.items import CaptureItem, Granted, HoldItem
 from billing.models import Budget, DayTotal, LedgerEntry, UsageRecord
-from billing.settlement import rebuild_totals, settle, sum_by_day
+from billing.settlement import settle
 from billing.sweep import sweep
+from billing.totals import rebuild_totals, sum_by_day
 from tests.money import Bank, bank_fixture  # noqa: F401
 
 OWNERS = 3

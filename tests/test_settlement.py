@@ -10,7 +10,8 @@ from billing import settlement
 from billing.management.commands.rebuild_totals import Command as RebuildCommand
 from billing.management.commands.settle import Command
 from billing.models import DayTotal, Hold, LedgerEntry, UsageRecord, Wallet
-from billing.settlement import rebuild_totals, settle, sum_by_day
+from billing.settlement import settle
+from billing.totals import rebuild_totals, sum_by_day
 from costrouter.lib.units import UNITS
 from tests.money import Bank, another_connection, bank_fixture, execute, in_threads  # noqa: F401
 
@@ -117,7 +118,7 @@ def test_a_day_is_that_of_the_request_in_utc(bank: Bank):
 def test_sums_of_records_that_come_in_another_time_zone_are_by_utc_day():
     moment = datetime(2026, 5, 15, 1, tzinfo=timezone(timedelta(hours=2)))
 
-    totals = sum_by_day([UsageRecord(request_id="r1", organization_id=1, model="m", created_at=moment, cost_nanos=3)])
+    totals = sum_by_day([UsageRecord(request_id="r1", organization_id=1, model="m", created_at=moment, price_id=1)])
 
     assert [key[0] for key in totals] == ["2026-05-14"]
 

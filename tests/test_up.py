@@ -165,7 +165,9 @@ def test_schedule_expires_after_one_period() -> None:
         "billing.tasks.settle": 1,
         "billing.tasks.sweep": 10,
         "billing.tasks.reconcile_nightly": 86_400,
+        "billing.tasks.check_totals_nightly": 86_400,
         "billing.tasks.prune": 86_400,
+        "channels_app.tasks.prune_hours": 86_400,
         "relay.jobs.forget_turns": 3_600,
         "relay.jobs.poll_videos": 10,
     }

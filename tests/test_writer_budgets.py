@@ -1,13 +1,16 @@
-"""Budgets move with the wallet, all or none, in windows of UTC days and months."""
+"""Budgets move with the wallet, all or none, in windows of UTC days, weeks and months."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from accounts.services import create_api_key, create_user
 from billing import selectors
+from billing.books import open_window, window_start
 from billing.models import Budget
 from billing.services import delete_budget, save_budget, wallet_of
 from billing.sweep import sweep
@@ -88,6 +91,7 @@ def test_what_costs_nothing_passes_a_spent_budget(bank: Bank):
     ("window", "later", "start"),
     [
         ("day", datetime(2026, 5, 15, 0, 0, tzinfo=UTC), date(2026, 5, 15)),
+        ("week", datetime(2026, 5, 18, 0, 0, tzinfo=UTC), date(2026, 5, 18)),
         ("month", datetime(2026, 6, 1, 0, 0, tzinfo=UTC), date(2026, 6, 1)),
     ],
 )
@@ -109,6 +113,48 @@ def test_a_window_starts_anew_with_what_is_still_held(bank: Bank, window, later,
     assert bank.breaches() == []
 
 
+def test_a_week_is_one_window_from_monday_to_sunday(bank: Bank):
+    bank.credit(1_000)
+    number = bank.budget(100, window="week")
+    monday, sunday = datetime(2026, 5, 11, tzinfo=UTC), datetime(2026, 5, 17, 23, 59, 59, tzinfo=UTC)
+
+    bank.run(bank.hold("r1", 60, budget_ids=(number,)), now=monday)
+    bank.run(bank.capture("r1", 60, 60, (number,)), now=NOON)
+
+    assert bank.run(bank.hold("r2", 41, budget_ids=(number,)), now=sunday) == [Refused(40, number)]
+    assert bank.run(bank.hold("r3", 40, budget_ids=(number,)), now=sunday) == [Granted(40)]
+    assert bank.spent(number) == (60, 40)
+    assert Budget.objects.get().window_start == date(2026, 5, 11)
+
+
+@given(day=st.dates(date(1990, 1, 1), date(2190, 1, 1)), later=st.integers(0, 400))
+def test_two_days_share_a_window_just_where_the_calendar_says_so(day: date, later: int):
+    other = day + timedelta(days=later)
+
+    def shared(window: str) -> bool:
+        return window_start(window, day) == window_start(window, other)
+
+    assert shared("day") == (later == 0)
+    assert shared("week") == (day.isocalendar()[:2] == other.isocalendar()[:2])
+    assert shared("month") == ((day.year, day.month) == (other.year, other.month))
+    assert window_start("total", day) is None
+
+
+@given(
+    window=st.sampled_from(["day", "week", "month"]),
+    day=st.dates(date(1990, 1, 1), date(2190, 1, 1)),
+    opened=st.integers(-400, 400),
+)
+def test_an_open_window_never_ends_before_its_day_nor_starts_later_than_a_clock_may_be_ahead(window, day, opened):
+    start = window_start(window, day + timedelta(days=opened))
+
+    found = open_window(window, start, day)
+
+    assert found in (start, window_start(window, day))
+    assert window_start(window, day) <= found <= day + timedelta(days=1)
+    assert open_window(window, found, day) == found
+
+
 def test_a_total_never_starts_anew(bank: Bank):
     bank.credit(1_000)
     number = bank.budget(100)
@@ -121,9 +167,9 @@ def test_a_total_never_starts_anew(bank: Bank):
     assert Budget.objects.get().window_start is None
 
 
-@pytest.mark.parametrize("window", ["day", "month"])
+@pytest.mark.parametrize("window", ["day", "week", "month"])
 def test_a_process_whose_clock_is_behind_does_not_open_the_last_window_again(bank: Bank, window):
-    """Around midnight two machines take turns; each turn would forget what was spent."""
+    """Around midnight two machines take turns; each turn would forget what was spent. 1 June 2026 is a Monday."""
     bank.credit(1_000)
     number = bank.budget(100, window=window)
     ahead = datetime(2026, 6, 1, tzinfo=UTC)

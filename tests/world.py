@@ -10,6 +10,7 @@ from billing.models import Hold, LedgerEntry, Price, UsageRecord, Wallet
 from billing.reconciliation import reconcile
 from billing.services import add_entry, append_price, wallet_of
 from billing.settlement import settle
+from billing.totals import differences
 from channels_app.models import CatalogueModel, Channel
 from channels_app.services import default_group, save_channel, save_model
 from tests.waiting import eventually
@@ -83,10 +84,11 @@ class World:
         return Price.objects.filter(model_name="double-1").latest("id")
 
     def prove(self) -> dict[str, Any]:
-        """Settle, and reconcile: no invariant is breached and nothing is held. The report."""
+        """Settle, and reconcile: no invariant is breached, nothing is held, totals equal the records. The report."""
         eventually(lambda: not Hold.objects.filter(captured=False).exists(), what="every hold is captured")
         settle()
         report = reconcile()
         assert report["breaches"] == []
         assert not Hold.objects.exists()
+        assert differences() == (0, [])
         return report

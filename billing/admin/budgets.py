@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
@@ -14,6 +15,7 @@ from unfold.decorators import display
 
 from billing import services
 from billing.models import Budget
+from billing.selectors import spent_now
 from costrouter.admin_base import ServiceAdmin, number, two_lines
 from costrouter.admin_fields import UsdField
 from costrouter.lib.money import usd_text
@@ -31,7 +33,7 @@ class BudgetForm(forms.ModelForm):
         help_texts = {
             "api_key": "For this key alone.",
             "user": "For all keys of this member together. With neither key nor member: for the whole organization.",
-            "window": "When what was spent starts again from zero (UTC).",
+            "window": "When what was spent starts again from zero (UTC); a week on Monday.",
         }
 
 
@@ -77,9 +79,10 @@ class BudgetAdmin(ServiceAdmin):
     def limit(self, budget: Budget) -> SafeString:
         return number(usd_text(budget.limit_nanos))
 
-    @display(description="Spent", ordering="spent_nanos")
+    @display(description="Spent")
     def spent(self, budget: Budget) -> SafeString:
-        return number(usd_text(budget.spent_nanos), "bad" if budget.spent_nanos > budget.limit_nanos else "")
+        spent = _spent(budget)
+        return number(usd_text(spent), "bad" if spent > budget.limit_nanos else "")
 
     @display(description="Held", ordering="held_nanos")
     def held(self, budget: Budget) -> SafeString:
@@ -87,7 +90,7 @@ class BudgetAdmin(ServiceAdmin):
 
     @display(description="Used")
     def used(self, budget: Budget) -> SafeString:
-        taken = budget.spent_nanos + budget.held_nanos
+        taken = _spent(budget) + budget.held_nanos
         percent = 100 if budget.limit_nanos == 0 else min(100, taken * 100 // budget.limit_nanos)
         return SafeString(render_to_string("admin/parts/meter.html", {"percent": percent}))
 
@@ -96,3 +99,8 @@ class BudgetAdmin(ServiceAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Budget) -> None:
         services.delete_budget(budget=obj)
+
+
+def _spent(budget: Budget) -> int:
+    """What was spent in the window that is open now."""
+    return spent_now(budget, datetime.now(UTC).date())
