@@ -24,6 +24,9 @@ POLICY = (
     "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 
+# Sign-in with a provider is a form whose answer leads there, which a browser counts as a place the form goes to.
+PROVIDER_ORIGINS = {"github": "https://github.com", "google": "https://accounts.google.com"}
+
 
 def client_ip(request: HttpRequest) -> str:
     """The address a page's request came from, as `TRUSTED_PROXIES` lets us believe."""
@@ -55,6 +58,15 @@ class ContentSecurityPolicy:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        policy = ADMIN_POLICY if request.path_info.startswith("/admin/") else POLICY
-        response.headers.setdefault("Content-Security-Policy", policy)
+        response.headers.setdefault("Content-Security-Policy", policy_of(request.path_info))
         return response
+
+
+def policy_of(path: str) -> str:
+    """The policy of a page: the admin's, that of sign-in with the providers that are configured, or ours."""
+    if path.startswith("/admin/"):
+        return ADMIN_POLICY
+    origins = [PROVIDER_ORIGINS[name] for name in settings.SOCIALACCOUNT_PROVIDERS]
+    if path.startswith("/accounts/") and origins:
+        return POLICY.replace("form-action 'self'", " ".join(["form-action 'self'", *origins]))
+    return POLICY

@@ -83,6 +83,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "costrouter.sign_in.middleware.Sessions",
     "costrouter.sign_in.middleware.StaffMfa",
+    "costrouter.sign_in.middleware.AccountPages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "costrouter.middleware.ContentSecurityPolicy",
 ]
@@ -134,7 +135,7 @@ LOGOUT_REDIRECT_URL = "account_login"
 
 # Sign-in by allauth. A user is an e-mail address; nobody gets in before it is verified, by a code that is mailed.
 ACCOUNT_ADAPTER = "costrouter.sign_in.adapters.AccountAdapter"
-ACCOUNT_FORMS = {"signup": "costrouter.sign_in.forms.SignUpForm"}
+ACCOUNT_FORMS = {"login": "costrouter.sign_in.forms.SignInForm", "signup": "costrouter.sign_in.forms.SignUpForm"}
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
@@ -156,6 +157,7 @@ ACCOUNT_RATE_LIMITS = {
     "confirm_email": "1/10s/key",
 }
 MFA_ADAPTER = "costrouter.sign_in.adapters.MfaAdapter"
+MFA_FORMS = {"add_webauthn": "costrouter.sign_in.forms.AddPasskeyForm"}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "CostRouter"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.forms import SignupForm
+from allauth.account.forms import LoginForm, SignupForm
 from allauth.core import context
+from allauth.mfa.webauthn.forms import AddWebAuthnForm
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -14,6 +15,15 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from costrouter.sign_in.invited import invited_email
+
+
+class SignInForm(LoginForm):  # type: ignore[misc]
+    """An address and a password."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["remember"].label = _("Keep me signed in")
+        _no_placeholders(self)
 
 
 class SignUpForm(SignupForm):  # type: ignore[misc]
@@ -29,8 +39,7 @@ class SignUpForm(SignupForm):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for field in self.fields.values():
-            field.widget.attrs.pop("placeholder", None)
+        _no_placeholders(self)
 
     def clean_email(self) -> str:
         email: str = super().clean_email()
@@ -47,9 +56,26 @@ class SignUpForm(SignupForm):  # type: ignore[misc]
             return super().try_save(request)
 
 
+class AddPasskeyForm(AddWebAuthnForm):  # type: ignore[misc]
+    """A passkey: its name, and whether it signs in without the password."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].label = _("Name")
+        alone = self.fields["passwordless"]
+        alone.label, alone.initial = _("Sign in with this passkey alone"), True
+        alone.help_text = _("Off: it is asked for after the password. For old security keys without a PIN.")
+
+
 class NameForm(forms.ModelForm):  # type: ignore[type-arg]
     """What a user is called."""
 
     class Meta:
         model = User
         fields = ("name",)
+
+
+def _no_placeholders(form: forms.Form) -> None:
+    """Each field has a label; a placeholder that repeats it is noise."""
+    for field in form.fields.values():
+        field.widget.attrs.pop("placeholder", None)

@@ -12,9 +12,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext
 
+from costrouter.console.access import current_member
 from costrouter.sign_in.staff import staff_mfa_missing
 
 SEEN_SECONDS = 300
+SIGN_OUT = "/admin/logout/"
 
 
 class Sessions:
@@ -38,7 +40,20 @@ class StaffMfa:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         user: Any = request.user
-        if request.path_info.startswith("/admin/") and staff_mfa_missing(user):
+        path = request.path_info
+        if path.startswith("/admin/") and path != SIGN_OUT and staff_mfa_missing(user):
             messages.warning(request, gettext("Operators need an authenticator app or a passkey. Set one up first."))
             return redirect("mfa_index")
+        return self.get_response(request)
+
+
+class AccountPages:
+    """Gives the pages of one's own account the console's menu around them."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: Any) -> HttpResponse:
+        if request.path_info.startswith("/accounts/") and request.user.is_authenticated:
+            request.member = current_member(request)
         return self.get_response(request)
