@@ -8,6 +8,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
@@ -18,6 +19,12 @@ from accounts.services import create_access_token, create_organization, create_u
 from costrouter.api.throttles import PerCaller
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client() -> Client:
+    cache.clear()
+    return Client()
 
 
 @pytest.fixture
@@ -217,7 +224,8 @@ def patch(client: Client, body: bytes | str, kind: str = "application/json") -> 
         (b"null", (400, "invalid")),
         (b"{}", (400, "invalid")),
         (b'{"name": ""}', (400, "invalid")),
-        (b'{"name": 1e400}', (400, "invalid")),
+        (b'{"name": 1e400}', (400, "malformed")),
+        (b'{"name": 7}', (400, "invalid")),
         (b'{"name": "' + b"x" * 151 + b'"}', (400, "invalid")),
         (b'{"name": "a", "other": 1}', (400, "invalid")),
         (b"x" * (2 * 1024 * 1024 + 1), (413, "too_large")),

@@ -110,6 +110,7 @@ class Resource(APIView):
     throttle_classes = (PerCaller,)
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     permission_classes = ()
+    format_kwarg = None
     query: dict[str, Any]
     body: dict[str, Any]
     _member: Membership | None

@@ -12,6 +12,8 @@ from rest_framework import serializers
 from costrouter.lib.money import usd_number, usd_to_nanos
 
 MAX_INT = 2_147_483_647
+# Amounts of dollars that come in.
+UNSIGNED, SIGNED = r"^[0-9]{1,10}(\.[0-9]{1,9})?$", r"^-?[0-9]{1,10}(\.[0-9]{1,9})?$"
 
 
 class Out(serializers.Serializer):
@@ -29,6 +31,16 @@ class In(serializers.Serializer):
         return super().to_internal_value(data)
 
 
+class Text(serializers.CharField):
+    """A text that comes in. A number is not one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        text: str = super().to_internal_value(data)
+        return text
+
+
 @extend_schema_field(
     {"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{1,9}$", "description": "USD, exact.", "examples": ["1.25"]}
 )
@@ -39,11 +51,12 @@ class UsdOut(serializers.Field):
         return usd_number(value)
 
 
+@extend_schema_field({"type": "string", "pattern": UNSIGNED, "description": "USD, exact.", "examples": ["12.5"]})
 class UsdIn(serializers.Field):
-    """An amount of dollars, as text of at most nine decimals, in nanos. `signed`: it may be negative."""
+    """An amount of dollars, as text of at most nine decimals, in nanos."""
 
     default_error_messages = {"invalid": 'An amount of dollars is a text like "12.5", with at most nine decimals.'}
-    pattern = r"^[0-9]{1,10}(\.[0-9]{1,9})?$"
+    pattern = UNSIGNED
 
     def to_internal_value(self, data: Any) -> int:
         serializers.RegexField(self.pattern).run_validation(data) if isinstance(data, str) else self.fail("invalid")
@@ -53,10 +66,18 @@ class UsdIn(serializers.Field):
             raise serializers.ValidationError(f"{error}.") from None
 
 
+@extend_schema_field(
+    {
+        "type": "string",
+        "pattern": r"^-?[0-9]{1,10}(\.[0-9]{1,9})?$",
+        "description": "USD, exact.",
+        "examples": ["-12.5"],
+    }
+)
 class SignedUsdIn(UsdIn):
     """The same, which may be negative."""
 
-    pattern = r"^-?[0-9]{1,10}(\.[0-9]{1,9})?$"
+    pattern = SIGNED
 
 
 class MomentIn(serializers.DateTimeField):
@@ -89,4 +110,4 @@ class Names(serializers.ListField):
     """A list of short texts."""
 
     def __init__(self, *, length: int = 200, most: int = 500, **options: Any) -> None:
-        super().__init__(child=serializers.CharField(max_length=length), max_length=most, **options)
+        super().__init__(child=Text(max_length=length), max_length=most, **options)

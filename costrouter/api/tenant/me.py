@@ -10,7 +10,7 @@ from accounts import services
 from accounts.models import Membership, Organization, PersonalAccessToken
 from accounts.permissions import PERMISSIONS, allows
 from costrouter.api.base import Resource, operation
-from costrouter.api.fields import In, Out
+from costrouter.api.fields import In, Out, Text
 from costrouter.api.lists import all_of
 
 
@@ -51,7 +51,7 @@ class Me(Out):
 class OrganizationIn(In):
     """A new organization, or another name for yours."""
 
-    name = serializers.CharField(max_length=150)
+    name = Text(max_length=150)
 
 
 def memberships(request: Any) -> list[Membership]:
