@@ -63,5 +63,6 @@ def console(request: HttpRequest) -> dict[str, Any]:
 
 
 def _is_current(item: Item, view_name: str) -> bool:
-    """Pages below an item are named after it: console:keys, console:key-edit → "key"."""
-    return view_name == item.url_name or view_name.startswith(item.url_name.removesuffix("s") + "-")
+    """Pages below an item are named after it: console:keys, console:key, console:key-new."""
+    one = item.url_name.removesuffix("s")
+    return view_name in (item.url_name, one) or view_name.startswith(f"{one}-")
