@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from costrouter.home import home
 from costrouter.sign_in import views as sign_in
 
 urlpatterns = [
@@ -17,5 +18,5 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("costrouter.api.urls")),
     path("console/", include("costrouter.console.urls")),
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", home, name="home"),
 ]
