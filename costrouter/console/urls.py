@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
+
+from costrouter.console import organizations, settings
 
 app_name = "console"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("organizations/new/", organizations.new, name="organization-new"),
+    path("organizations/switch/", organizations.switch, name="organization-switch"),
+    path("settings/", settings.index, name="settings"),
+    path("settings/organization/", settings.rename, name="setting-rename"),
+    path("settings/leave/", settings.leave, name="setting-leave"),
+    path("settings/tokens/new/", settings.token_new, name="setting-token-new"),
+    path("settings/tokens/<int:token_id>/delete/", settings.token_delete, name="setting-token-delete"),
+]
