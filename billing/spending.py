@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 from django.db.models import OuterRef, Q, Subquery, Sum
 
@@ -76,3 +76,26 @@ def limits_of_keys(api_key_ids: Iterable[int], *, today: date) -> Mapping[int, K
         assert row.api_key_id is not None
         found[row.api_key_id] = KeyLimit(row, state)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDay:
+    """A key's settled usage on a day (UTC)."""
+
+    day: date
+    requests: int
+    cost_nanos: int
+
+
+def days_of_key(*, organization_id: int, api_key_id: int, last: date, days: int = 30) -> list[KeyDay]:
+    """A key's usage on each of the days that end with `last`, the first one first; days without any too."""
+    first = last - timedelta(days=days - 1)
+    rows = (
+        DayTotal.objects.filter(organization_id=organization_id, api_key_id=api_key_id, day__gte=first, day__lte=last)
+        .order_by()
+        .values_list("day")
+        .annotate(r=Sum("requests"), c=Sum("cost_nanos"))
+    )
+    found = {day: KeyDay(day, int(requests), int(cost)) for day, requests, cost in rows}
+    every = (first + timedelta(days=number) for number in range(days))
+    return [found.get(day, KeyDay(day, 0, 0)) for day in every]

@@ -27,6 +27,11 @@ class KeyRow:
     limit: BudgetState | None
     last_used_at: datetime | None
 
+    @property
+    def limit_high(self) -> int:
+        """From where a limit is nearly reached: four fifths of it."""
+        return self.limit.limit * 4 // 5 if self.limit is not None else 0
+
 
 def keys_of(reach: Reach, *, search: str = "") -> QuerySet[ApiKey]:
     """The keys within reach, the newest first; `search` in name and prefix."""

@@ -22,9 +22,8 @@ from accounts.models import ApiKey, Membership
 from accounts.permissions import allows
 from billing import services as billing
 from billing.models import Budget
+from billing.selectors import current_prices
 from channels_app.models import CatalogueModel, ModelGroup
-
-MAX_OVERLAP = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,13 @@ def usable_groups(organization_id: int) -> list[GroupChoice]:
         if group_name in served:
             served[group_name].append(model_name)
     return [GroupChoice(group.name, group.description, group.rate, tuple(served[group.name])) for group in found]
+
+
+def chat_model(names: Iterable[str]) -> str:
+    """The first of these models that is charged by input and output tokens, as those that chat are; "" for none."""
+    wanted = list(names)
+    prices = current_prices(model_names=wanted)
+    return next((name for name in wanted if name in prices and {"input", "output"} <= prices[name].units.keys()), "")
 
 
 def spec_of(key: ApiKey) -> KeySpec:
@@ -135,14 +141,11 @@ def change_key(*, member: Membership, key: ApiKey, spec: KeySpec) -> ApiKey:
 
 @transaction.atomic
 def rotate_key(*, member: Membership, key: ApiKey, overlap: timedelta) -> str:
-    """A new secret for a key; the old one works for `overlap` longer (0 to 30 days). Returns the new secret.
+    """A new secret for a key; the old one works for `overlap` longer, at most seven days. Returns the new secret.
 
     Raises ValidationError, PermissionDenied.
     """
-    if not timedelta(0) <= overlap <= MAX_OVERLAP:
-        raise ValidationError({"overlap": _("The old key can go on working for at most 30 days.")})
-    secret: str = services.rotate_api_key(key=_locked(member, key), overlap=overlap)
-    return secret
+    return services.rotate_api_key(key=_locked(member, key), overlap=overlap)
 
 
 @transaction.atomic
@@ -163,7 +166,7 @@ def delete_key(*, member: Membership, key: ApiKey) -> None:
 def _locked(member: Membership, key: ApiKey) -> ApiKey:
     """The key, read again and locked until the transaction ends. Raises PermissionDenied beyond the member's reach."""
     reach = selectors.reach_of(member, "keys.all")
-    found = selectors.api_keys(reach).select_for_update(of=("self",)).filter(pk=key.pk).first()
+    found = selectors.api_keys(reach).select_for_update().filter(pk=key.pk).first()
     if found is None:
         raise PermissionDenied
     return found

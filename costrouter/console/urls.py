@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from costrouter.console import organizations, settings
+from costrouter.console import keys, organizations, settings
 
 app_name = "console"
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("keys/", keys.index, name="keys"),
+    path("keys/new/", keys.new, name="key-new"),
+    path("keys/<int:key_id>/", keys.detail, name="key"),
+    path("keys/<int:key_id>/rotate/", keys.rotate, name="key-rotate"),
+    path("keys/<int:key_id>/enable/", keys.enable, name="key-enable"),
+    path("keys/<int:key_id>/delete/", keys.delete, name="key-delete"),
     path("organizations/new/", organizations.new, name="organization-new"),
     path("organizations/switch/", organizations.switch, name="organization-switch"),
     path("settings/", settings.index, name="settings"),
