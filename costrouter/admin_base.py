@@ -19,7 +19,6 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.views import ChangeList
 
-
 # What Django adds for fields that are filled from others, which no page here has: 60 kB on the wire.
 _UNUSED_SCRIPTS = ("urlify.js", "prepopulate.js", "xregexp.js", "xregexp.min.js")
 
