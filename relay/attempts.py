@@ -6,13 +6,14 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 
+from channels_app.health import Verdict
 from channels_app.snapshot import ChannelInfo
-from relay import routing
+from relay import health, routing
 from relay.context import Context
 from relay.error_shapes import error_body, reworded
 from relay.errors import RelayError
@@ -54,31 +55,37 @@ class ClientFault(Exception):
         self.headers = headers
 
 
-async def try_channels(ctx: Context, attempt: Callable[[ChannelInfo], Awaitable[T]]) -> T:
-    """The first channel's answer. Raises ClientFault, or RelayError when every channel has failed."""
+async def try_channels(ctx: Context, attempt: Callable[[ChannelInfo], Awaitable[T]], *, whole: bool = True) -> T:
+    """The first channel's answer. Raises ClientFault, or RelayError when every channel has failed.
+
+    `whole`: it is over once it is here. Else whoever reads it on tells `health.concluded` how it ended.
+    """
     assert ctx.route is not None
     failures: list[UpstreamFailure] = []
     for channel in routing.order(ctx.route.channels, first=ctx.first_channel):
         ctx.channel = channel
-        note = {"channel": channel.id, "name": channel.name, "outcome": "", "ms": 0}
+        note: dict[str, Any] = {"channel": channel.id, "name": channel.name, "outcome": "", "ms": 0}
         ctx.attempts.append(note)
         started = time.monotonic()
+        judged: Verdict | None = None
         try:
             result = await attempt(channel)
         except UpstreamFailure as failure:
-            note["outcome"] = failure.outcome
+            note["outcome"], judged = failure.outcome, Verdict.FAILED
             failures.append(failure)
         except ClientFault as fault:
-            note["outcome"] = f"status {fault.status}"
+            note["outcome"], judged = f"status {fault.status}", Verdict.REFUSED
             raise
         except asyncio.CancelledError:
             note["outcome"] = "cut"
             raise
         else:
-            note["outcome"] = "ok"
+            note["outcome"], judged = "ok", Verdict.OK if whole else None
             return result
         finally:
-            note["ms"] = int((time.monotonic() - started) * 1000)
+            note["ms"] = took = int((time.monotonic() - started) * 1000)
+            if judged is not None:
+                health.outcomes.add(channel.id, ctx.model, judged, note["outcome"], took)
     raise verdict(failures)
 
 

@@ -15,7 +15,7 @@ from billing.items import Refused
 from billing.writer import WriterUnavailable
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib import ids
-from relay import attempts, auth, capture, pipeline, tokens
+from relay import attempts, auth, capture, health, pipeline, tokens
 from relay.context import Context
 from relay.convert import is_native
 from relay.errors import RelayError
@@ -39,6 +39,8 @@ LAST_SECONDS = 5.0
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 SWITCHED = 101
 _NORMAL, _TRY_AGAIN, _POLICY, _BROKEN = 1000, 1012, 1008, 1011
+# How an upstream's side ends where it did not close it, or says that it failed.
+_ABNORMAL = (1006, 1011)
 
 
 class Session:
@@ -72,7 +74,7 @@ class Session:
         ctx.route = replace(ctx.route, channels=able)
         await self._hold()
         try:
-            self._socket = await attempts.try_channels(ctx, self._connect)
+            self._socket = await attempts.try_channels(ctx, self._connect, whole=False)
         except RelayError as error:
             self._finish(self.held.popleft(), capture.UPSTREAM_ERROR, error_code=error.code, http_status=error.status)
             ctx.finished = True
@@ -146,6 +148,7 @@ class Session:
         """End a session that was opened and never began."""
         assert self._socket is not None
         spawn(self._socket.close(), name=f"realtime end {self.ctx.request_id}")
+        health.concluded(self.ctx.attempts[-1], self.ctx.model)
         self._release()
 
     def start(self) -> asyncio.Task[None]:
@@ -181,10 +184,13 @@ class Session:
         except asyncio.CancelledError:
             code, error = _TRY_AGAIN, RelayError("shutting_down", "The relay is shutting down.")
         finally:
+            assert self._socket is not None
+            broken = failed and (self._begun > 0 or self._socket.close_code in _ABNORMAL or _failed(down))
             up.cancel()
             down.cancel()
-            assert self._socket is not None
             spawn(self._socket.close(), name=f"realtime end {self.ctx.request_id}")
+        note = self.ctx.attempts[-1]
+        health.concluded({**note, "outcome": "cut by the upstream"} if broken else note, self.ctx.model)
         await self._conclude(failed=failed)
         if self._lost or not up.done() or up.cancelled():
             await self._close(code, error)
@@ -343,6 +349,10 @@ class Session:
                 await self.ctx.send({"type": "websocket.close", "code": code})
         except Exception:
             log.debug("realtime session %s: the client was gone", self.ctx.request_id)
+
+
+def _failed(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None
 
 
 def _outcome(down: asyncio.Task[None]) -> tuple[int, RelayError | None, bool]:

@@ -14,6 +14,7 @@ from billing.tasks import settle
 from billing.writer import Writer
 from relay.auth import KeyCache
 from relay.capture import Refusals
+from relay.health import Recorder
 from relay.limits import Limits
 from relay.snapshot import Poller, Snapshot
 from relay.upstream import Upstreams
@@ -38,6 +39,7 @@ class Runtime:
         self.refusals = Refusals(writer)
         self.upstreams = Upstreams()
         self.limits = Limits(settings.REDIS_URL or None)
+        self.health = Recorder()
         self.exchanges: set[Exchange] = set()
         self.draining = False
 
@@ -62,6 +64,7 @@ class Runtime:
         await asyncio.to_thread(writer.start, loop)
         runtime = cls(keys=keys, poller=poller, writer=writer)
         poller.start()
+        runtime.health.start()
         gc.collect()
         gc.freeze()
         return runtime
@@ -84,6 +87,7 @@ class Runtime:
             await asyncio.sleep(0.05)
         if not await asyncio.to_thread(self.writer.close):
             log.error("the writer did not finish; its open holds are swept when its lease expires")
+        await asyncio.to_thread(self.health.close)
         await asyncio.to_thread(self.poller.close)
         await self.upstreams.close()
         await self.limits.close()

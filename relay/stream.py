@@ -13,7 +13,7 @@ import aiohttp
 
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib.money import usd_number
-from relay import attempts, capture
+from relay import attempts, capture, health
 from relay.attempts import ClientFault, try_channels
 from relay.capture import COMMIT_SECONDS
 from relay.context import Context
@@ -131,7 +131,7 @@ class StreamExchange:
         failure: UpstreamFailure | None = None
         interrupted = False
         try:
-            first, headers = await try_channels(ctx, self._open)
+            first, headers = await try_channels(ctx, self._open, whole=False)
             ctx.first_byte = time.monotonic()
             await self._send_head(headers)
             await self._send(first)
@@ -272,6 +272,7 @@ class StreamExchange:
             log.exception("the end of the answer to request %s could not be written", ctx.request_id)
             await self._failed(UpstreamFailure("an end that cannot be read"))
             return
+        health.concluded(ctx.attempts[-1], ctx.model)
         status = capture.CANCELLED if self.gone else capture.OK
         committed = self._capture(status, units, estimated=estimated)
         await self._send(now)
@@ -286,6 +287,8 @@ class StreamExchange:
         """The client went away, or we are shutting down: what was asked and delivered is counted and charged."""
         ctx, reader = self.ctx, self._reader
         units: dict[str, int] = {}
+        if ctx.attempts and ctx.attempts[-1]["outcome"] == "ok":
+            health.concluded(ctx.attempts[-1], ctx.model)
         if self._accepted:
             units = reader.units or await capture.estimate(ctx, reader.texts)
             units = capture.with_pieces(ctx, units)
@@ -297,6 +300,7 @@ class StreamExchange:
         """Cut by the upstream before it had finished: it costs nothing; what was delivered is noted."""
         ctx, reader = self.ctx, self._reader
         ctx.attempts[-1]["outcome"] = failure.outcome
+        health.concluded(ctx.attempts[-1], ctx.model)
         units = await capture.estimate(ctx, reader.texts)
         code = "upstream_timeout" if failure.timeout else "upstream_error"
         capture.finish(

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from billing.writer import capture_now
 from channels_app.snapshot import ChannelInfo, load_channels
-from relay import video_tasks
+from relay import health, video_tasks
 from relay.models import VideoTask
 from relay.protocols.videos import State
 from relay.upstream import UpstreamFailure, Upstreams
@@ -33,6 +33,10 @@ def poll(*, limit: int = LIMIT) -> int:
         return 0
     channels = load_channels({task.channel_id for task in tasks})
     states = asyncio.run(_ask_all(tasks, channels))
+    try:
+        health.outcomes.flush()
+    except Exception:
+        log.exception("the health of channels cannot be recorded now")
     ended = 0
     for task, state in zip(tasks, states, strict=True):
         try:
@@ -56,8 +60,9 @@ async def _ask(upstreams: Upstreams, channel: ChannelInfo | None, task: VideoTas
     if channel is None or api is None or not channel.enabled:
         return None
     try:
-        async with asyncio.timeout(SECONDS):
-            return await ask(upstreams, channel, task, api)
+        with health.watched(channel.id, task.model):
+            async with asyncio.timeout(SECONDS):
+                return await ask(upstreams, channel, task, api)
     except (UpstreamFailure, TimeoutError) as error:
         log.warning("video %s: %s", task.pk, error or "timeout")
         return None

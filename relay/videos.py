@@ -10,7 +10,7 @@ import msgspec
 from yarl import URL
 
 from channels_app.snapshot import ChannelInfo
-from relay import pipeline, video_submit, video_tasks
+from relay import health, pipeline, video_submit, video_tasks
 from relay.attempts import verdict
 from relay.capture import COMMIT_SECONDS
 from relay.context import Context
@@ -108,7 +108,8 @@ async def content(ctx: Context, runtime: Runtime, task_id: str) -> None:
         raise RelayError("invalid_request", f"variant must be {' or '.join(sorted(api.variants))}.", param="variant")
     asked = [(name.decode(), ctx.headers[name].decode("latin-1")) for name in _ASKED_HEADERS if name in ctx.headers]
     try:
-        response = await _open(runtime, channel, task, api, variant, asked)
+        with health.watched(channel.id, task.model):
+            response = await _open(runtime, channel, task, api, variant, asked)
     except UpstreamFailure as failure:
         raise verdict([failure]) from failure
     if response.status not in _SERVED:
@@ -182,8 +183,9 @@ async def _looked_at(ctx: Context, runtime: Runtime, task_id: str) -> VideoTask:
     late = task.deadline <= utc_now()
     try:
         channel, api = _place(runtime, task)
-        async with asyncio.timeout(channel.answer_timeout):
-            state = await ask(runtime.upstreams, channel, task, api)
+        with health.watched(channel.id, task.model):
+            async with asyncio.timeout(channel.answer_timeout):
+                state = await ask(runtime.upstreams, channel, task, api)
     except (RelayError, UpstreamFailure, TimeoutError) as error:
         if late:
             return await in_thread(lambda: video_tasks.expire(task))
