@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from costrouter.console import keys, organizations, settings
+from costrouter.console import audit, invitations, keys, organizations, settings, team
 
 app_name = "console"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -16,6 +16,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("keys/<int:key_id>/delete/", keys.delete, name="key-delete"),
     path("organizations/new/", organizations.new, name="organization-new"),
     path("organizations/switch/", organizations.switch, name="organization-switch"),
+    path("team/", team.index, name="team"),
+    path("team/invite/", team.invite, name="team-invite"),
+    path("team/invitations/<int:invitation_id>/withdraw/", team.withdraw, name="team-withdraw"),
+    path("team/members/<int:member_id>/role/", team.change_role, name="team-role"),
+    path("team/members/<int:member_id>/remove/", team.remove, name="team-remove"),
+    path("invitations/<slug:secret>/", invitations.show, name="invitation"),
+    path("audit/", audit.index, name="audit"),
     path("settings/", settings.index, name="settings"),
     path("settings/organization/", settings.rename, name="setting-rename"),
     path("settings/leave/", settings.leave, name="setting-leave"),
