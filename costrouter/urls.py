@@ -18,5 +18,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("costrouter.api.urls")),
     path("console/", include("costrouter.console.urls")),
+    path("docs/", include("costrouter.reference.urls")),
     path("", home, name="home"),
 ]
