@@ -20,8 +20,8 @@ def check(operation: Operation, request: Any, member: Membership | None) -> None
         raise Refused("session_needed")
     if token is not None and operation.scope and operation.scope not in token.scopes:
         raise Refused("missing_scope", f"The access token has not the scope {operation.scope}.")
-    if operation.permission is not None:
-        _check_operator(operation.permission, request.user, by_session=token is None)
+    if operation.permissions:
+        _check_operator(operation.permissions, request.user, by_session=token is None)
     if operation.action is not None:
         check_role(member, operation.action)
 
@@ -35,11 +35,12 @@ def check_role(member: Membership | None, action: str) -> None:
         raise Refused("missing_role", f"This needs the role {needed} in the organization; yours is {member.role}.")
 
 
-def _check_operator(permission: str, user: Any, *, by_session: bool) -> None:
+def _check_operator(permissions: tuple[str, ...], user: Any, *, by_session: bool) -> None:
     """Django's permissions, as in the admin."""
     if not user.is_staff:
         raise Refused("operators_only", "Only operators of this site may do this.")
     if by_session and staff_mfa_missing(user):
         raise Refused("mfa_needed")
-    if not user.has_perm(permission):
-        raise Refused("operators_only", f"This needs the permission {permission}.")
+    for permission in permissions:
+        if not user.has_perm(permission):
+            raise Refused("operators_only", f"This needs the permission {permission}.")

@@ -36,7 +36,7 @@ class Operation:
     """What a method of a path does.
 
     `scope`: what a token needs, of `SCOPES`; "" where every token may. `action`: what the member's role must allow, of
-    `PERMISSIONS`; None where nothing of an organization is concerned. `permission`: Django's permission, for operators.
+    `PERMISSIONS`; None where nothing of an organization is concerned. `permissions`: Django's, for operators.
     `query`, `body`, `answer`: serializers; None where there is none. `id`: its name in the schema.
     """
 
@@ -44,7 +44,7 @@ class Operation:
     summary: str
     scope: str
     action: str | None
-    permission: str | None
+    permissions: tuple[str, ...]
     query: type[In] | None
     body: type[In] | None
     answer: Serializer | None
@@ -58,7 +58,7 @@ def operation(
     *,
     scope: str = "",
     action: str | None = None,
-    permission: str | None = None,
+    permission: str | tuple[str, ...] = (),
     query: type[In] | None = None,
     body: type[In] | None = None,
     answer: Serializer | None = None,
@@ -68,7 +68,8 @@ def operation(
     """A method of a resource. It finds `self.query` and `self.body` validated, and returns what `answer` shows."""
     assert not scope or scope in SCOPES, scope
     assert action is None or action in PERMISSIONS, action
-    declared = Operation(id, summary, scope, action, permission, query, body, answer, status, session_only)
+    permissions = (permission,) if isinstance(permission, str) else permission
+    declared = Operation(id, summary, scope, action, permissions, query, body, answer, status, session_only)
 
     def decorator(method: Callable[..., Any]) -> Callable[..., Response]:
         @wraps(method)

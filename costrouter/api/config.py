@@ -19,7 +19,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "costrouter.api.schema.Schema",
     "DEFAULT_THROTTLE_CLASSES": [],
-    "DEFAULT_THROTTLE_RATES": {"api": "600/min", "redeem": "10/min"},
+    "DEFAULT_THROTTLE_RATES": {"api": "600/min", "redeem": "10/min", "reconcile": "10/hour"},
     "EXCEPTION_HANDLER": "costrouter.api.errors.handle",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "TEST_REQUEST_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from django.db.models import QuerySet
@@ -33,6 +34,7 @@ class RowQuery(ListQuery):
     )
 
 
+@cache
 def list_of(row: type[Out]) -> type[Out]:
     """The answer of a list of these rows."""
     return type(
@@ -46,6 +48,7 @@ def list_of(row: type[Out]) -> type[Out]:
     )
 
 
+@cache
 def all_of(row: type[Out]) -> type[Out]:
     """The answer of a list that always comes whole."""
     return type(f"{row.__name__}s", (Out,), {"__doc__": "A whole list.", "data": row(many=True)})

@@ -79,7 +79,7 @@ class Schema(AutoSchema):
 def statuses(operation: Operation, *, in_path: bool, method: str) -> list[int]:
     """The errors that an operation may answer."""
     found = [400, 401, 429]
-    if operation.action or operation.permission or operation.scope or operation.session_only or method != "GET":
+    if operation.action or operation.permissions or operation.scope or operation.session_only or method != "GET":
         found.append(403)
     if in_path:
         found.append(404)

@@ -27,3 +27,9 @@ class Redeem(SimpleRateThrottle):
 
     def get_cache_key(self, request: Any, view: Any) -> str:
         return f"throttle:{self.scope}:{request.user.pk}"
+
+
+class Reconcile(Redeem):
+    """What reads every record is for now and then."""
+
+    scope = "reconcile"

@@ -6,7 +6,8 @@ from django.urls import URLPattern, URLResolver, path, re_path
 
 from costrouter.api import docs
 from costrouter.api.base import NotFound
-from costrouter.api.tenant import keys, me, records, usage
+from costrouter.api.operator import books, catalogue, channels, organizations
+from costrouter.api.tenant import billing, keys, me, models, records, team, tokens, usage
 
 app_name = "api"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -26,5 +27,49 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage/by-member", usage.ByMemberView.as_view(), name="usage-by-member"),
     path("usage/records", records.RecordsView.as_view(), name="records"),
     path("usage/records/<request:request_id>", records.RecordView.as_view(), name="record"),
+    path("billing/balance", billing.BalanceView.as_view(), name="balance"),
+    path("billing/ledger", billing.LedgerView.as_view(), name="ledger"),
+    path("billing/ledger/<pk:entry_id>", billing.LedgerEntryView.as_view(), name="ledger-entry"),
+    path("groups", models.GroupsView.as_view(), name="groups"),
+    path("members", team.MembersView.as_view(), name="members"),
+    path("members/<pk:user_id>", team.MemberView.as_view(), name="member"),
+    path("invitations", team.InvitationsView.as_view(), name="invitations"),
+    path("invitations/accept", team.AcceptView.as_view(), name="invitation-accept"),
+    path("invitations/<pk:invitation_id>", team.InvitationView.as_view(), name="invitation"),
+    path("access-tokens", tokens.TokensView.as_view(), name="access-tokens"),
+    path("access-tokens/<pk:token_id>", tokens.TokenView.as_view(), name="access-token"),
+    path("audit", team.AuditView.as_view(), name="audit"),
+    path("operator/channels", channels.ChannelsView.as_view(), name="channels"),
+    path("operator/channels/export", channels.ExportView.as_view(), name="channels-export"),
+    path("operator/channels/import", channels.ImportView.as_view(), name="channels-import"),
+    path("operator/channels/<pk:channel_id>", channels.ChannelView.as_view(), name="channel"),
+    path("operator/channels/<pk:channel_id>/enable", channels.EnableChannelView.as_view(), name="channel-enable"),
+    path("operator/channels/<pk:channel_id>/disable", channels.DisableChannelView.as_view(), name="channel-disable"),
+    path("operator/channels/<pk:channel_id>/clone", channels.CloneChannelView.as_view(), name="channel-clone"),
+    path("operator/channels/<pk:channel_id>/test", channels.TestChannelView.as_view(), name="channel-test"),
+    path("operator/groups", catalogue.GroupsView.as_view(), name="all-groups"),
+    path("operator/groups/<pk:group_id>", catalogue.GroupView.as_view(), name="group"),
+    path("operator/models", catalogue.ModelsView.as_view(), name="catalogue"),
+    path("operator/models/<pk:model_id>", catalogue.ModelView.as_view(), name="catalogue-model"),
+    path("operator/prices", catalogue.PricesView.as_view(), name="prices"),
+    path("operator/prices/<pk:price_id>", catalogue.PriceView.as_view(), name="price"),
+    path("operator/organizations", organizations.TenantsView.as_view(), name="tenants"),
+    path("operator/organizations/<pk:organization_id>", organizations.TenantView.as_view(), name="tenant"),
+    path("operator/organizations/<pk:organization_id>/suspend", organizations.SuspendView.as_view(), name="suspend"),
+    path("operator/organizations/<pk:organization_id>/activate", organizations.ActivateView.as_view(), name="activate"),
+    path("operator/organizations/<pk:organization_id>/wallet", organizations.WalletView.as_view(), name="wallet"),
+    path(
+        "operator/organizations/<pk:organization_id>/ledger",
+        organizations.WalletLedgerView.as_view(),
+        name="wallet-ledger",
+    ),
+    path("operator/organizations/<pk:organization_id>/credits", organizations.CreditsView.as_view(), name="credits"),
+    path(
+        "operator/organizations/<pk:organization_id>/credit-limit",
+        organizations.CreditLimitView.as_view(),
+        name="credit-limit",
+    ),
+    path("operator/users", organizations.PeopleView.as_view(), name="users"),
+    path("operator/reconcile", books.ReconcileView.as_view(), name="reconcile"),
     re_path(r"", NotFound.as_view()),
 ]
