@@ -27,6 +27,7 @@ MENU: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("Wallets", "account_balance_wallet", "billing.wallet"),
             ("Ledger", "menu_book", "billing.ledgerentry"),
             ("Budgets", "speed", "billing.budget"),
+            ("Redemption codes", "redeem", "billing.redemptionbatch"),
         ),
     ),
     (

@@ -14,6 +14,7 @@ from accounts import services as account_services
 from accounts.models import ApiKey, Organization, User
 from billing import services as billing_services
 from billing.models import DayTotal, Hold, LedgerEntry, Price, RefusalTally, UsageRecord, Wallet
+from billing.redemption import create_batch
 from channels_app import services as channel_services
 from channels_app.models import CatalogueModel, Channel, ModelGroup, Provider
 from costrouter.lib import ids
@@ -145,3 +146,4 @@ def some_of_everything(cast: Acme) -> None:
     DayTotal.objects.create(
         day=timezone.now().date(), organization=cast.organization, model="gpt-small", requests=3, cost_nanos=9, input=5
     )
+    create_batch(name="Spring", amount_nanos=5_000_000_000, count=2)

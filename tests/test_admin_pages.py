@@ -16,7 +16,9 @@ from billing.models import UsageRecord
 from tests.admin_cast import acme, operator, record, some_of_everything, staff
 
 pytestmark = pytest.mark.django_db
-READ_ONLY = {"auditentry", "usagerecord", "ledgerentry", "hold", "daytotal", "refusaltally", "videotask"}
+READ_ONLY = {
+    *("auditentry", "usagerecord", "ledgerentry", "hold", "daytotal", "refusaltally", "videotask", "redemptioncode"),
+}
 
 
 def test_every_page_answers_an_operator() -> None:

@@ -9,7 +9,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
@@ -36,6 +36,7 @@ PAGES = {
     "price": "billing.price",
     "budget": "billing.budget",
     "wallet": "billing.wallet",
+    "redemption": "billing.redemptionbatch",
 }
 
 
@@ -70,7 +71,7 @@ class BoundedPaginator(Paginator):
 class AuditEntryAdmin(ReadOnlyAdmin):
     """Audit entries, newest first."""
 
-    list_display = ("when", "what", "thing", "changes_text", "who", "organization_name")
+    list_display = ("when", "who", "thing", "changes_text", "organization_name")
     list_display_links = ("when",)
     list_filter = (
         ActionFilter,
@@ -85,10 +86,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     paginator = BoundedPaginator
     ordering = ("-id",)
     sortable_by = ()
-    fieldsets = (
-        (None, {"fields": (("when", "what"), ("thing", "organization_name"), "changes_table")}),
-        ("Who", {"fields": (("who", "client_ip"),)}),
-    )
+    fieldsets = ((None, {"fields": (("when", "who"), ("thing", "organization_name"), "changes_table")}),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         """With names in one query each, never by a join: it would hide the entries of what is gone."""
@@ -106,27 +104,23 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return f"{entry.at:%Y-%m-%d %H:%M:%S}"
 
     @display(description="What")
-    def what(self, entry: AuditEntry) -> str:
-        return action_text(entry.action)
-
-    @display(description="Object")
-    def thing(self, entry: AuditEntry) -> SafeString | str:
-        name = entry.object_name or entry.object_id
+    def thing(self, entry: AuditEntry) -> SafeString:
+        name: str | SafeString = entry.object_name or entry.object_id
         page = PAGES.get(entry.object_kind)
-        if page is None or not entry.object_id or entry.action.endswith(".deleted"):
-            return name
-        return link(page_url(page, "change", entry.object_id), name)
+        if page is not None and entry.object_id and not entry.action.endswith(".deleted"):
+            name = link(page_url(page, "change", entry.object_id), name)
+        return two_lines(action_text(entry.action), name)
 
     @display(description="Changes")
     def changes_text(self, entry: AuditEntry) -> SafeString | str:
         rows = changes_of(entry)
-        return (
-            format_html_join(
-                "", "<div>{}</div>", ((f"{row.label}: {row.before or '—'} → {row.after or '—'}",) for row in rows[:3])
-            )
-            + (format_html("<div>and {} more</div>", len(rows) - 3) if len(rows) > 3 else "")
-            or "—"
-        )
+        lines = [
+            (f"{row.label}: {row.before} → {row.after}" if row.before else f"{row.label}: {row.after}",)
+            for row in rows[:3]
+        ]
+        if len(rows) > 3:
+            lines.append((f"and {len(rows) - 3} more",))
+        return format_html_join("", "<div>{}</div>", lines) or "—"
 
     @display(description="Changes")
     def changes_table(self, entry: AuditEntry) -> SafeString | str:

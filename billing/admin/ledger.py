@@ -24,6 +24,7 @@ VARIANTS = {
     LedgerEntry.Kind.DEBIT: "danger",
     LedgerEntry.Kind.USAGE: "default",
     LedgerEntry.Kind.CREDIT_LIMIT: "warning",
+    LedgerEntry.Kind.REDEMPTION: "success",
 }
 
 

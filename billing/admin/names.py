@@ -20,6 +20,8 @@ _TABLES: tuple[tuple[str, Any, str, str], ...] = (
     ("user_id", User, "email", "accounts.user"),
     ("actor_id", User, "email", "accounts.user"),
     ("created_by_id", User, "email", "accounts.user"),
+    ("claimed_by_id", Organization, "name", "accounts.organization"),
+    ("claimed_by_user_id", User, "email", "accounts.user"),
     ("api_key_id", ApiKey, "name", "accounts.apikey"),
 )
 
