@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from costrouter.console import audit, invitations, keys, organizations, settings, team
+from costrouter.console import audit, invitations, keys, logs, organizations, settings, team
 
 app_name = "console"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -14,6 +14,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("keys/<int:key_id>/rotate/", keys.rotate, name="key-rotate"),
     path("keys/<int:key_id>/enable/", keys.enable, name="key-enable"),
     path("keys/<int:key_id>/delete/", keys.delete, name="key-delete"),
+    path("logs/", logs.index, name="logs"),
+    path("logs/tail/", logs.tail, name="log-tail"),
+    path("logs/export/", logs.export, name="log-export"),
+    path("logs/<str:request_id>/", logs.detail, name="log"),
     path("organizations/new/", organizations.new, name="organization-new"),
     path("organizations/switch/", organizations.switch, name="organization-switch"),
     path("team/", team.index, name="team"),
