@@ -86,7 +86,7 @@ def greeting(*, host: str, port: int) -> str:
     admin = User.objects.filter(is_superuser=True).order_by("id").first()
     if admin:
         password = f", password in {password_file()}" if password_file().exists() else ""
-        lines += [f"  Sign in   {base}/admin/   {admin.email}{password}"]
+        lines += [f"  Sign in   {base}/accounts/login/   {admin.email}{password}"]
     model = ChannelModel.objects.filter(channel__status=Channel.Status.ENABLED).order_by("channel_id", "-model__name")
     name = model.values_list("model__name", flat=True).first()
     if key_file().exists() and name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from costrouter.api.config import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401  (settings)
 from costrouter.env import BASE_DIR, load
+from costrouter.sign_in import form_table as sign_in_forms
 from costrouter.unfold import UNFOLD  # noqa: F401  (a setting)
 
 _environment = load()
@@ -135,7 +136,7 @@ LOGOUT_REDIRECT_URL = "account_login"
 
 # Sign-in by allauth. A user is an e-mail address; nobody gets in before it is verified, by a code that is mailed.
 ACCOUNT_ADAPTER = "costrouter.sign_in.adapters.AccountAdapter"
-ACCOUNT_FORMS = {"login": "costrouter.sign_in.forms.SignInForm", "signup": "costrouter.sign_in.forms.SignUpForm"}
+ACCOUNT_FORMS, MFA_FORMS = sign_in_forms.ACCOUNT, sign_in_forms.MFA
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
@@ -157,7 +158,6 @@ ACCOUNT_RATE_LIMITS = {
     "confirm_email": "1/10s/key",
 }
 MFA_ADAPTER = "costrouter.sign_in.adapters.MfaAdapter"
-MFA_FORMS = {"add_webauthn": "costrouter.sign_in.forms.AddPasskeyForm"}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "CostRouter"
@@ -185,7 +185,7 @@ EMAIL_USE_SSL = _given["MAIL"].get("EMAIL_USE_SSL", False)
 
 # "default" counts rate limits, for all processes where there is Redis. "process" needs no server.
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "page"}
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "process"},
@@ -248,6 +248,7 @@ LOGGING = {
     "loggers": {
         "httpx": {"level": "WARNING"},
         "celery": {"level": "WARNING"},
+        "fido2": {"level": "WARNING"},
         "kombu": {"level": "WARNING"},
         "uvicorn.error": {"filters": ["no_websockets"]},
     },

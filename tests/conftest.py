@@ -30,9 +30,10 @@ import uvicorn
 import uvloop
 from django.core.management.color import no_style
 from django.db import connection
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
+from tests.browser.fixtures import chromium, tab  # noqa: F401  (fixtures)
 from tests.doubles import Upstream
 from tests.waiting import eventually
 from tests.world import World
@@ -47,13 +48,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--servers`, tests of pure functions are left out: another database changes nothing for them."""
+    """With `--servers`, tests of pure functions and of how pages look are left out: no database changes them."""
     if not config.getoption("--servers"):
         return
     marks, fixtures = ("django_db", "e2e"), {"db", "transactional_db", "redis_url", "servers"}
     kept = [
         item
         for item in items
+        if item.get_closest_marker("looks") is None
         if fixtures & set(getattr(item, "fixturenames", ())) or any(item.get_closest_marker(mark) for mark in marks)
     ]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
@@ -102,6 +104,19 @@ def empty_database() -> None:
 def _quick_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transactional tests end in a flush: this one is quick, and knows the append-only tables."""
     monkeypatch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_database())
+
+
+@pytest.fixture
+def fresh_limits(settings: Any) -> None:
+    """Nobody has tried to sign in yet: rate limits and sessions last seen are counted from here, in this process."""
+    place = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    settings.CACHES = {name: {**place, "LOCATION": f"{name}-{secrets.token_hex(8)}"} for name in settings.CACHES}
+
+
+@pytest.fixture
+def visitor(fresh_limits: None) -> Client:
+    """A browser without scripts, that nobody has signed in with."""
+    return Client()
 
 
 @pytest.fixture

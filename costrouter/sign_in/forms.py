@@ -1,12 +1,14 @@
-"""Forms of sign-in that are ours."""
+"""Forms of sign-in: allauth's, in our words; `form_table` says which is which."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.forms import LoginForm, SignupForm
+from allauth.account import forms as account
 from allauth.core import context
-from allauth.mfa.webauthn.forms import AddWebAuthnForm
+from allauth.mfa.base import forms as mfa
+from allauth.mfa.totp import forms as totp
+from allauth.mfa.webauthn import forms as webauthn
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -17,29 +19,29 @@ from accounts.models import User
 from costrouter.sign_in.invited import invited_email
 
 
-class SignInForm(LoginForm):  # type: ignore[misc]
-    """An address and a password."""
+class OurWords:
+    """Labels of ours; no placeholders, which would only repeat them."""
+
+    labels: dict[str, Any] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["remember"].label = _("Keep me signed in")
-        _no_placeholders(self)
+        fields: dict[str, forms.Field] = self.fields  # type: ignore[attr-defined]
+        for name, field in fields.items():
+            field.widget.attrs.pop("placeholder", None)
+            field.label = self.labels.get(name, field.label)
 
 
-class SignUpForm(SignupForm):  # type: ignore[misc]
+class SignInForm(OurWords, account.LoginForm):  # type: ignore[misc]
+    labels = {"login": _("E-mail"), "password": _("Password"), "remember": _("Keep me signed in")}
+
+
+class SignUpForm(OurWords, account.SignupForm):  # type: ignore[misc]
     """An address, a name, a password. Where sign-up is closed, the address is the invited one."""
 
-    name = forms.CharField(
-        label=_("Name"),
-        required=False,
-        max_length=150,
-        widget=forms.TextInput(attrs={"autocomplete": "name"}),
-    )
+    name = forms.CharField(required=False, max_length=150, widget=forms.TextInput(attrs={"autocomplete": "name"}))
     field_order = ("email", "name", "password1")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        _no_placeholders(self)
+    labels = {"email": _("E-mail"), "name": _("Name"), "password1": _("Password")}
 
     def clean_email(self) -> str:
         email: str = super().clean_email()
@@ -56,14 +58,59 @@ class SignUpForm(SignupForm):  # type: ignore[misc]
             return super().try_save(request)
 
 
-class AddPasskeyForm(AddWebAuthnForm):  # type: ignore[misc]
+class ChangeEmailForm(OurWords, account.AddEmailForm):  # type: ignore[misc]
+    labels = {"email": _("New address")}
+
+
+class ChangePasswordForm(OurWords, account.ChangePasswordForm):  # type: ignore[misc]
+    labels = {
+        "oldpassword": _("Current password"),
+        "password1": _("New password"),
+        "password2": _("The new one once more"),
+    }
+
+
+class SetPasswordForm(OurWords, account.SetPasswordForm):  # type: ignore[misc]
+    labels = {"password1": _("Password"), "password2": _("Once more")}
+
+
+class ResetPasswordForm(OurWords, account.ResetPasswordForm):  # type: ignore[misc]
+    labels = {"email": _("E-mail")}
+
+
+class NewPasswordForm(OurWords, account.ResetPasswordKeyForm):  # type: ignore[misc]
+    labels = {"password1": _("New password"), "password2": _("Once more")}
+
+
+class EmailCodeForm(OurWords, account.ConfirmEmailVerificationCodeForm):  # type: ignore[misc]
+    labels = {"code": _("Code")}
+
+
+class ReauthenticateForm(OurWords, account.ReauthenticateForm):  # type: ignore[misc]
+    labels = {"password": _("Password")}
+
+
+class SecondFactorForm(OurWords, mfa.AuthenticateForm):  # type: ignore[misc]
+    labels = {"code": _("Code")}
+
+
+class SecondFactorAgainForm(OurWords, mfa.ReauthenticateForm):  # type: ignore[misc]
+    labels = {"code": _("Code of your app, or a recovery code")}
+
+
+class ActivateTotpForm(OurWords, totp.ActivateTOTPForm):  # type: ignore[misc]
+    labels = {"code": _("Code")}
+
+
+class AddPasskeyForm(OurWords, webauthn.AddWebAuthnForm):  # type: ignore[misc]
     """A passkey: its name, and whether it signs in without the password."""
+
+    labels = {"name": _("Name"), "passwordless": _("Sign in with this passkey alone")}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].label = _("Name")
         alone = self.fields["passwordless"]
-        alone.label, alone.initial = _("Sign in with this passkey alone"), True
+        alone.initial = True
         alone.help_text = _("Off: it is asked for after the password. For old security keys without a PIN.")
 
 
@@ -73,9 +120,3 @@ class NameForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = ("name",)
-
-
-def _no_placeholders(form: forms.Form) -> None:
-    """Each field has a label; a placeholder that repeats it is noise."""
-    for field in form.fields.values():
-        field.widget.attrs.pop("placeholder", None)
