@@ -29,7 +29,7 @@ from relay.protocols.base import (
 )
 from relay.protocols.embeddings_convert import CONVERSIONS as EMBEDDINGS
 from relay.protocols.embeddings_convert import Pair
-from relay.providers import PROVIDERS
+from relay.providers import PROVIDERS, Provider
 
 # For a client dialect, the others from the nearest on: Responses carries reasoning that chat cannot.
 NEAREST: dict[str, tuple[str, ...]] = {
@@ -235,7 +235,9 @@ def ways(request: Request, channels: tuple[ChannelInfo, ...], *, seed: str) -> d
         if is_native(channel, request.dialect, request.model):
             found[channel.id] = own
             continue
-        for name in _others(channel, request):
+        for name in _others(
+            PROVIDERS[channel.provider], request.dialect, channel.models[request.model], channel.dialects
+        ):
             there = name, channel.models[request.model]
             if there not in tried:
                 tried[there] = _convert(request, *there, seed)
@@ -251,13 +253,20 @@ def ways(request: Request, channels: tuple[ChannelInfo, ...], *, seed: str) -> d
     return found
 
 
-def _others(channel: ChannelInfo, request: Request) -> list[str]:
-    """The other dialects in which a channel could be asked, the nearest first."""
-    provider = PROVIDERS[channel.provider]
-    if request.dialect in NEAREST:
-        spoken = provider.dialects_for(channel.models[request.model], channel.dialects)
-        return [name for name in NEAREST[request.dialect] if name in spoken]
-    return [name for dialect, name in EMBEDDINGS if dialect == request.dialect and name in provider.paths]
+def can_be_asked(provider: Provider, dialect: str, model: str, chosen: tuple[str, ...]) -> bool:
+    """Whether a channel with these dialects takes requests of a client dialect at all, in it or in another.
+
+    `model`: by its name there. What a single request asks may still not be expressible.
+    """
+    return provider.serves(dialect, model, chosen) or bool(_others(provider, dialect, model, chosen))
+
+
+def _others(provider: Provider, dialect: str, model: str, chosen: tuple[str, ...]) -> list[str]:
+    """The other dialects in which a channel could be asked for a model (by its name there), the nearest first."""
+    if dialect in NEAREST:
+        spoken = provider.dialects_for(model, chosen)
+        return [name for name in NEAREST[dialect] if name in spoken]
+    return [name for own, name in EMBEDDINGS if own == dialect and name in provider.paths]
 
 
 def _convert(request: Request, name: str, model: str, seed: str) -> Way | RelayError:

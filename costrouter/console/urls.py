@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from costrouter.console import audit, invitations, keys, logs, organizations, settings, team
+from costrouter.console import audit, invitations, keys, logs, models, organizations, settings, team
 
 app_name = "console"
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("models/", models.index, name="models"),
+    path("models/<path:name>/", models.detail, name="model"),
     path("keys/", keys.index, name="keys"),
     path("keys/new/", keys.new, name="key-new"),
     path("keys/<int:key_id>/", keys.detail, name="key"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,7 @@ from django.utils.translation import gettext, ngettext
 
 from costrouter import charts
 from costrouter.lib import money
+from costrouter.lib.units import per_text
 
 register = template.Library()
 
@@ -37,6 +39,38 @@ TONE_ICONS = {"ok": "ok", "warn": "warning", "bad": "error", "info": "info"}
 def usd(nanos: int | None) -> str:
     """Nanos as dollars, exactly: 1234500000 → "$1.2345". None: a dash."""
     return "–" if nanos is None else money.usd_text(nanos)
+
+
+@register.filter
+def usd_price(usd: Decimal | None) -> str:
+    """A price in dollars, exactly: Decimal("0.0250") → "$0.025", Decimal("1200") → "$1,200.00". None: a dash."""
+    if usd is None:
+        return "–"
+    whole, _point, rest = f"{usd:,f}".partition(".")
+    return f"${whole}.{rest.rstrip('0').ljust(2, '0')}"
+
+
+@register.filter
+def plain(number: Decimal | None) -> str:
+    """A decimal without zeros at its end: Decimal("0.8000") → "0.8", Decimal("10") → "10". None: a dash."""
+    return "–" if number is None else f"{number.normalize():f}"
+
+
+@register.filter
+def per(unit: str) -> str:
+    """What one price of a unit pays for: "per million", "each"."""
+    return per_text(unit)
+
+
+@register.filter
+def size_short(tokens: int | None) -> str:
+    """A number of tokens as people say it: 128000 → "128 k", 1048576 → "1 M". None: a dash."""
+    if tokens is None:
+        return "–"
+    for size, unit in ((1_000_000, " M"), (1_000, " k")):
+        if tokens >= size:
+            return f"{tokens / size:.1f}".removesuffix(".0") + unit
+    return str(tokens)
 
 
 @register.filter
@@ -149,6 +183,26 @@ def icon(name: str, label: str = "") -> str:
     if label:
         return format_html('<svg class="icon" role="img" aria-label="{}"><use href="{}"></use></svg>', label, href)
     return format_html('<svg class="icon" aria-hidden="true"><use href="{}"></use></svg>', href)
+
+
+# Category of `relay.endpoints` → icon.
+CATEGORY_ICONS = {
+    "Chat": "chat",
+    "Anthropic": "text",
+    "Gemini": "code",
+    "Embeddings, rerank, moderation": "embed",
+    "Images": "image",
+    "Audio": "audio",
+    "Video": "video",
+    "Models and realtime": "live",
+    "Account": "wallet",
+}
+
+
+@register.simple_tag
+def category_icon(category: str, label: str = "") -> str:
+    """The icon of a category of endpoints."""
+    return icon(CATEGORY_ICONS[category], label)
 
 
 @register.simple_tag

@@ -1,0 +1,258 @@
+"""What models an organization may use, where, and at which price: for the console and the management API.
+
+It crosses channels and billing, and asks the relay which endpoints a channel can serve, so it lives above them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, localcontext
+
+from django.db.models import F, Q
+from django.utils import timezone
+
+from billing.models import Price
+from billing.pricing import PriceInfo
+from billing.selectors import price_info, with_price_in_force
+from channels_app.models import CatalogueModel, Channel, ChannelModel, ModelGroup
+from costrouter.lib.units import UNITS
+from costrouter.lib.upstreams import effective_dialects
+from relay.convert import can_be_asked
+from relay.endpoints import ENDPOINTS, Endpoint
+from relay.providers import PROVIDERS
+from relay.video_apis import api_of
+
+MOST_HISTORY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRate:
+    """A group that the organization may use, and what it multiplies a list price by."""
+
+    name: str
+    description: str
+    rate: Decimal
+
+    def prices(self, units: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """Prices at this group's rate, exactly: USD for as many of a unit as its list price pays for."""
+        with localcontext() as exact:
+            exact.prec = 80
+            return {name: units[name] * self.rate for name in UNITS if name in units}
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model that an organization may use now.
+
+    `price`: the standard list price in force. `tiers`: other tiers in force, by name. `groups`: those of the
+    organization's in which an enabled channel serves it. `endpoints`: charged ones that its prices and those channels
+    cover, in the order of `relay.endpoints`.
+    """
+
+    model: CatalogueModel
+    price: PriceInfo
+    tiers: tuple[PriceInfo, ...]
+    groups: tuple[GroupRate, ...]
+    endpoints: tuple[Endpoint, ...]
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories of its endpoints."""
+        return tuple(dict.fromkeys(endpoint.category for endpoint in self.endpoints))
+
+    @property
+    def chats(self) -> bool:
+        """Whether it answers on `/v1/chat/completions`."""
+        return any(endpoint.protocol == "chat" for endpoint in self.endpoints)
+
+    @property
+    def long_units(self) -> dict[str, Decimal]:
+        """The list prices of a long context; empty where length makes no difference."""
+        return {**self.price.units, **self.price.long_units} if self.price.long_above is not None else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A channel's place for a model: what decides which endpoints it can be asked on."""
+
+    provider: str
+    dialects: tuple[str, ...]
+    upstream_name: str
+
+
+def model_groups(*, organization_id: int) -> list[GroupRate]:
+    """The groups that admit an organization, by name."""
+    rows = ModelGroup.objects.filter(Q(is_public=True) | Q(organizations=organization_id)).distinct().order_by("name")
+    return [GroupRate(row.name, row.description, row.rate) for row in rows]
+
+
+def model_offers(*, organization_id: int) -> list[Offer]:
+    """Every model that an organization may use now, by name. Five queries.
+
+    The rules are those of `relay.routing` and `relay.models_list`: a group admits the organization, an enabled channel
+    in that group serves the model, and it has a standard price in force.
+    """
+    return _offers(organization_id, names=None)
+
+
+def model_offer(*, organization_id: int, name: str) -> Offer | None:
+    """One model for an organization, or None where it may not use it."""
+    found = _offers(organization_id, names=[name])
+    return found[0] if found else None
+
+
+def _offers(organization_id: int, names: Sequence[str] | None) -> list[Offer]:
+    groups = {group.name: group for group in model_groups(organization_id=organization_id)}
+    places = ChannelModel.objects.filter(channel__status=Channel.Status.ENABLED, channel__groups__name__in=groups)
+    models = CatalogueModel.objects.filter(channels__status=Channel.Status.ENABLED, channels__groups__name__in=groups)
+    if names is not None:
+        places, models = places.filter(model__name__in=names), models.filter(name__in=names)
+    serving: dict[int, set[str]] = {}
+    ways: dict[int, set[_Way]] = {}
+    rows = places.values_list(
+        "model_id", "channel__groups__name", "channel__provider", "channel__dialects", "upstream_name", "model__name"
+    )
+    for model_id, group, provider, dialects, upstream_name, name in rows:
+        serving.setdefault(model_id, set()).add(group)
+        way = _Way(provider, effective_dialects(provider, dialects), upstream_name or name)
+        ways.setdefault(model_id, set()).add(way)
+    found = list(models.distinct().order_by("name"))
+    standard, tiers = _prices(model.name for model in found)
+    return [
+        Offer(
+            model=model,
+            price=price,
+            tiers=tuple(tiers.get(model.name, ())),
+            groups=tuple(group for name, group in groups.items() if name in serving[model.pk]),
+            endpoints=endpoints_of(model, price, ways[model.pk]),
+        )
+        for model in found
+        if (price := standard.get(model.name)) is not None and model.pk in serving
+    ]
+
+
+def _prices(names: Iterable[str]) -> tuple[dict[str, PriceInfo], dict[str, list[PriceInfo]]]:
+    """The prices in force: the standard one, and those of other tiers, by model name."""
+    rows = with_price_in_force(Price.objects.filter(model_name__in=list(names), effective_from__lte=timezone.now()))
+    standard: dict[str, PriceInfo] = {}
+    tiers: dict[str, list[PriceInfo]] = {}
+    for row in rows.filter(in_force_id=F("pk")).order_by("model_name", "tier"):
+        if row.tier == Price.STANDARD:
+            standard[row.model_name] = price_info(row)
+        else:
+            tiers.setdefault(row.model_name, []).append(price_info(row))
+    return standard, tiers
+
+
+# Which endpoints a model is for, by protocol: (units with a price of their own, input modalities, output modalities).
+# The relay would let a chat model's tokens through to `/v1/embeddings` too; its upstream would refuse it.
+_Fits = Callable[[set[str], set[str], set[str]], bool]
+
+
+def _converses(units: set[str], inputs: set[str], outputs: set[str]) -> bool:
+    return {"input", "output"} <= units and "text" in outputs
+
+
+def _embeds(units: set[str], inputs: set[str], outputs: set[str]) -> bool:
+    return "input" in units and "output" not in units
+
+
+def _paints(units: set[str], inputs: set[str], outputs: set[str]) -> bool:
+    return bool(units & {"images", "image_out"}) or "image" in outputs
+
+
+def _hears(units: set[str], inputs: set[str], outputs: set[str]) -> bool:
+    return "audio" in inputs and "audio" not in outputs
+
+
+FITS: dict[str, _Fits] = {
+    **dict.fromkeys(("chat", "completions", "responses", "responses_compact", "anthropic", "gemini"), _converses),
+    **dict.fromkeys(("embeddings", "gemini_embed"), _embeds),
+    "rerank": lambda units, inputs, outputs: "searches" in units or _embeds(units, inputs, outputs),
+    "moderations": lambda units, inputs, outputs: "calls" in units and not units & {"seconds", "searches"},
+    **dict.fromkeys(("images", "image_edits", "image_variations"), _paints),
+    "speech": lambda units, inputs, outputs: "characters" in units,
+    **dict.fromkeys(("transcriptions", "translations"), _hears),
+    "videos": lambda units, inputs, outputs: "audio" not in inputs and bool(units & {"seconds", "calls"}),
+    "realtime": lambda units, inputs, outputs: "audio" in inputs and "audio" in outputs,
+}
+CHARGED = tuple(endpoint for endpoint in ENDPOINTS if endpoint.units)
+
+
+def endpoints_of(model: CatalogueModel, price: PriceInfo, ways: Iterable[_Way]) -> tuple[Endpoint, ...]:
+    """The charged endpoints that a price pays for, that suit what the model takes and gives, and a channel serves."""
+    units = set(price.units)
+    inputs, outputs = set(model.input_modalities), set(model.output_modalities)
+    fitting = [
+        endpoint
+        for endpoint in CHARGED
+        if units.intersection(endpoint.units) and FITS[endpoint.protocol](units, inputs, outputs)
+    ]
+    ways = list(ways)
+    served = {name for name in {row.protocol for row in fitting} if any(_takes(way, name) for way in ways)}
+    return tuple(endpoint for endpoint in fitting if endpoint.protocol in served)
+
+
+def _takes(way: _Way, protocol: str) -> bool:
+    if protocol == "videos":
+        return api_of(way.provider) is not None
+    return can_be_asked(PROVIDERS[way.provider], protocol, way.upstream_name, way.dialects)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a reader looks for among offers; empty: anything. `modality`: "image in", "audio out" and the like."""
+
+    text: str = ""
+    category: str = ""
+    modality: str = ""
+    group: str = ""
+    owner: str = ""
+
+    def __bool__(self) -> bool:
+        return any((self.text, self.category, self.modality, self.group, self.owner))
+
+
+def modalities(offer: Offer) -> list[str]:
+    """What a model takes and gives: "text in", "image in", "text out"."""
+    model = offer.model
+    return [f"{kind} in" for kind in model.input_modalities] + [f"{kind} out" for kind in model.output_modalities]
+
+
+def matching(offers: Iterable[Offer], search: Search) -> list[Offer]:
+    """The offers that have every word of the text in their name, display name or owner, and match the rest."""
+    words = search.text.casefold().split()
+    return [
+        offer
+        for offer in offers
+        if (not search.category or search.category in offer.categories)
+        and (not search.modality or search.modality in modalities(offer))
+        and (not search.group or any(group.name == search.group for group in offer.groups))
+        and (not search.owner or offer.model.owned_by == search.owner)
+        and all(word in _haystack(offer.model) for word in words)
+    ]
+
+
+def _haystack(model: CatalogueModel) -> str:
+    return f"{model.name} {model.display_name} {model.owned_by}".casefold()
+
+
+def price_history(*, name: str) -> list[tuple[PriceInfo, bool, bool]]:
+    """The last hundred prices of a model, the latest to take effect first: (price, in force now, still to come)."""
+    now: datetime = timezone.now()
+    rows = Price.objects.filter(model_name=name).order_by("-effective_from", "-pk")[:MOST_HISTORY]
+    seen: set[str] = set()
+    history = []
+    for row in rows:
+        is_future = row.effective_from > now
+        in_force = not is_future and row.tier not in seen
+        if in_force:
+            seen.add(row.tier)
+        history.append((price_info(row), in_force, is_future))
+    return history
