@@ -140,16 +140,17 @@ def given_fields(obj: models.Model, *names: str) -> dict[str, tuple[Any, Any]]:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What differs between two sets of values: name → (before, after), None where one has no such name."""
+    """What differs between two sets of values: name → (before, after), None where one has nothing of that name."""
     names = [*before, *(name for name in after if name not in before)]
-    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
+    pairs = {name: (before.get(name) or None, after.get(name) or None) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def changed_fields(obj: models.Model, *, leave_out: Iterable[str] = ()) -> dict[str, tuple[Any, Any]]:
     """What a save of `obj` would change: field → (stored, new). Call it before the save; empty for a new object."""
     if obj.pk is None:
         return {}
-    stored = type(obj)._base_manager.filter(pk=obj.pk).first()
+    stored = obj._meta.concrete_model._base_manager.filter(pk=obj.pk).first()
     if stored is None:
         return {}
     skipped = {*leave_out, "password", "digest", "previous_digest", "credentials_encrypted", "last_login"}

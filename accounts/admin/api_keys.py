@@ -114,8 +114,12 @@ class ApiKeyAdmin(ServiceAdmin):
 
     @display(description="Begins with")
     def prefix_text(self, key: ApiKey) -> str:
-        deleted = f", deleted {key.deleted_at:%Y-%m-%d %H:%M} UTC" if key.deleted_at is not None else ""
-        return f"{key.prefix}…  (made {key.created_at:%Y-%m-%d %H:%M} UTC{deleted})"
+        facts = [f"made {key.created_at:%Y-%m-%d %H:%M} UTC"]
+        if key.previous_expires_at is not None and key.previous_expires_at > timezone.now():
+            facts.append(f"the secret before works until {key.previous_expires_at:%Y-%m-%d %H:%M} UTC")
+        if key.deleted_at is not None:
+            facts.append(f"deleted {key.deleted_at:%Y-%m-%d %H:%M} UTC")
+        return f"{key.prefix}…  ({', '.join(facts)})"
 
     @display(description="Look at")
     def look_at(self, key: ApiKey) -> SafeString:
