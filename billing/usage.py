@@ -58,6 +58,12 @@ def by_model(scope: Scope, period: Period, *, limit: int | None = None) -> list[
     return [ModelUsage(row["model"], _totals(row)) for row in _some(_grouped(scope, period, "model"), limit)]
 
 
+def by_day_and_model(scope: Scope, period: Period) -> list[tuple[date, str, Totals]]:
+    """Days and models with requests, by day: read at once, so that sums by day and by model agree."""
+    rows = _rows(scope, period).values("day", "model").annotate(**_sums()).order_by("day", "model")
+    return [(row["day"], row["model"], _totals(row)) for row in rows]
+
+
 def by_key(scope: Scope, period: Period, *, limit: int | None = None) -> list[KeyUsage]:
     """Keys, the dearest first; deleted ones keep their row, and the playground's keys share one."""
     found = {row["api_key_id"]: _totals(row) for row in _grouped(scope, period, "api_key_id")}
@@ -229,6 +235,7 @@ __all__ = [
     "Totals",
     "by_channel",
     "by_day",
+    "by_day_and_model",
     "by_key",
     "by_member",
     "by_model",
