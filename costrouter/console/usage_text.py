@@ -10,6 +10,7 @@ from django.utils.translation import ngettext
 
 from billing.pricing import INPUT_UNITS
 from costrouter.lib.units import UNITS
+from costrouter.templatetags.ui import count_short
 
 OUTPUT_UNITS = ("output", "audio_out", "image_out")
 _CACHE_WRITES = ("cache_write_5m", "cache_write_1h")
@@ -17,7 +18,7 @@ _CACHE_WRITES = ("cache_write_5m", "cache_write_1h")
 
 @dataclass(frozen=True, slots=True)
 class UsageText:
-    """`main`: "1,200 → 350"; `detail`: what of it is special, "800 cached · 90 reasoning"; `every`: all units."""
+    """`main`: "1,200 → 350"; `detail`: what of it is special, "37.9 k cached · 90 reasoning"; `every`: all units."""
 
     main: str
     detail: str
@@ -50,6 +51,6 @@ def usage_text(units: Mapping[str, int]) -> UsageText:
     )
     return UsageText(
         main=" · ".join(pieces),
-        detail=" · ".join(text % {"count": f"{count:,}"} for count, text in special if count),
+        detail=" · ".join(text % {"count": count_short(count)} for count, text in special if count),
         every=tuple((UNITS[name].label, units[name]) for name in UNITS if units.get(name)),
     )
