@@ -8,7 +8,7 @@ from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 from django.views.defaults import permission_denied
 
-from costrouter.home import CATEGORIES
+from costrouter.templatetags.ui import CATEGORY_ICONS
 from relay.endpoints import ENDPOINTS
 from tests.world import World
 
@@ -40,8 +40,8 @@ def test_every_endpoint_is_shown_once(anyone: Client) -> None:
     assert f"{len(ENDPOINTS)} endpoints" in text
 
 
-def test_every_category_has_its_words() -> None:
-    assert CATEGORIES.keys() == {row.category for row in ENDPOINTS}
+def test_every_category_has_its_icon() -> None:
+    assert CATEGORY_ICONS.keys() == {row.category for row in ENDPOINTS}
 
 
 @pytest.mark.django_db

@@ -28,6 +28,7 @@ MOST_LINES = 3
 FIRST = ("input", "cache_read", "output")
 # Groups beyond these are on a model's own page.
 MOST_GROUPS = 4
+_MIXED = frozenset({"Embeddings, rerank, moderation", "Models and realtime"})
 _FILTERS = ("category", "modality", "group", "owner")
 MODALITIES = {
     "text in": _("Takes text"),
@@ -59,9 +60,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A model in the list. `cells`: a group → its few prices, or None where the model is not in it."""
+    """A model in the list. `units`: those of its prices that are shown; `more`: how many are not.
+
+    `cells`: a group → the prices of those units there, or None where the model is not in it.
+    """
 
     offer: Offer
+    kinds: tuple[str, ...]
+    units: tuple[Unit, ...]
     cells: tuple[tuple[GroupRate, list[tuple[Unit, Decimal]] | None], ...]
     more: int
 
@@ -140,7 +146,14 @@ def _row(offer: Offer, groups: list[GroupRate]) -> Row:
         (group, [(UNITS[name], usd) for name, usd in group.prices(listed).items()] if group.name in own else None)
         for group in groups
     )
-    return Row(offer, cells, more=len(names) - len(shown))
+    units = tuple(UNITS[name] for name in shown)
+    return Row(offer, kinds_of(offer), units, cells, more=len(names) - len(shown))
+
+
+def kinds_of(offer: Offer) -> tuple[str, ...]:
+    """What a model is for, in few words: its categories, and of those that hold many things the endpoints."""
+    words = (row.name.capitalize() if row.category in _MIXED else row.category for row in offer.endpoints)
+    return tuple(dict.fromkeys(words))
 
 
 def tables(offer: Offer) -> list[Table]:

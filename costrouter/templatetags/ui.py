@@ -22,7 +22,7 @@ from django.utils.translation import gettext, ngettext
 
 from costrouter import charts
 from costrouter.lib import money
-from costrouter.lib.units import per_text
+from costrouter.lib.units import UNITS, per_text
 
 register = template.Library()
 
@@ -64,13 +64,20 @@ def per(unit: str) -> str:
 
 @register.filter
 def size_short(tokens: int | None) -> str:
-    """A number of tokens as people say it: 128000 → "128 k", 1048576 → "1 M". None: a dash."""
+    """A number of tokens as people say it: 128000 → "128 k", 65536 → "64 k", 1048576 → "1 M". None: a dash."""
     if tokens is None:
         return "–"
-    for size, unit in ((1_000_000, " M"), (1_000, " k")):
+    base = 1024 if tokens % 1000 and tokens % 1024 == 0 else 1000
+    for size, unit in ((base * base, " M"), (base, " k")):
         if tokens >= size:
             return f"{tokens / size:.1f}".removesuffix(".0") + unit
     return str(tokens)
+
+
+@register.filter
+def unit_label(unit: str) -> str:
+    """What a priced unit is called: "cache_read" → "Cached input tokens"."""
+    return UNITS[unit].label
 
 
 @register.filter
