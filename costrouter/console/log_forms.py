@@ -66,7 +66,7 @@ class LogForm(forms.Form):
     user = forms.ChoiceField(label=_("Member"), required=False)
     streamed = forms.ChoiceField(label=_("Streamed"), required=False, choices=[ANY, ("yes", _("Yes")), ("no", _("No"))])
     min_cost = forms.DecimalField(
-        label=_("Costs at least (USD)"),
+        label=_("At least (USD)"),
         required=False,
         min_value=0,
         max_digits=19,
