@@ -12,10 +12,9 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter, _build_apps_from_settings
-from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.models import SocialAccount, SocialLogin
 from allauth.socialaccount.providers.base import AuthProcess
 from django.conf import settings
-from django.contrib import messages
 from django.db import transaction
 from django.http import Http404, HttpRequest
 from django.shortcuts import render
@@ -51,11 +50,8 @@ class AccountAdapter(DefaultAccountAdapter):
 
     @transaction.atomic
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
-        """Make a verified address the user's own, unless somebody else has it by now."""
+        """Make a verified address the user's own."""
         before: str = email_address.user.email
-        if User.objects.filter(email__iexact=email_address.email).exclude(pk=email_address.user_id).exists():
-            messages.error(request, gettext("That address belongs to another account."))
-            return False
         confirmed: bool = super().confirm_email(request, email_address)
         after = User.objects.get(pk=email_address.user_id)
         if after.email != before:
@@ -125,11 +121,15 @@ class SocialAdapter(DefaultSocialAccountAdapter):
         return apps[0]
 
     def authenticate_by_email(self, sociallogin: SocialLogin) -> tuple[Any, str] | None:
-        """The account that has one of the provider's verified addresses as its own verified one."""
+        """The account of one of the provider's verified addresses: it has verified it too, or was never entered."""
         for address in verified_addresses(sociallogin):
-            mine = EmailAddress.objects.filter(email=address.email.lower(), verified=True, primary=True)
-            if (found := mine.select_related("user").first()) is not None:
-                return found.user, found.email
+            email = address.email.lower()
+            mine = EmailAddress.objects.filter(email=email, verified=True, primary=True).select_related("user").first()
+            if mine is not None:
+                return mine.user, email
+            user = User.objects.filter(email=email).first()
+            if user is not None and never_entered(user):
+                return user, email
         return None
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
@@ -137,7 +137,11 @@ class SocialAdapter(DefaultSocialAccountAdapter):
 
         Were they let in without, whoever puts in another's address would wait in that other's account for them.
         """
-        if sociallogin.is_existing or sociallogin.state.get("process") == AuthProcess.CONNECT:
+        if sociallogin.state.get("process") == AuthProcess.CONNECT:
+            return
+        if sociallogin.is_existing:
+            if sociallogin.account._state.adding and never_entered(sociallogin.user):
+                take_over(sociallogin.user)
             return
         verified = verified_addresses(sociallogin)
         invited = invited_email(request)
@@ -164,6 +168,23 @@ class SocialAdapter(DefaultSocialAccountAdapter):
         sociallogin.user = user
         sociallogin.save(request)
         return user
+
+
+def never_entered(user: Any) -> bool:
+    """Whether nobody can ever have been in this account: its address was never verified."""
+    return (
+        user.last_login is None
+        and not EmailAddress.objects.filter(user=user, verified=True).exists()
+        and not SocialAccount.objects.filter(user=user).exists()
+        and not Authenticator.objects.filter(user=user).exists()
+    )
+
+
+@transaction.atomic
+def take_over(user: Any) -> None:
+    """Give an account that nobody entered to whoever a provider says has its address. The password may be another's."""
+    services.set_password(user=user, password=None)
+    EmailAddress.objects.update_or_create(user=user, email=user.email, defaults={"verified": True, "primary": True})
 
 
 def verified_addresses(sociallogin: SocialLogin) -> list[EmailAddress]:
