@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -102,19 +102,52 @@ class BudgetState:
         """What may still be spent; never negative."""
         return max(0, self.limit - self.spent - self.held)
 
+    @property
+    def used_percent(self) -> int:
+        """How much of it is spent or held, 0 to 100."""
+        return 100 if self.limit <= 0 else min(100, (self.spent + self.held) * 100 // self.limit)
+
 
 def budget_states(*, organization_id: int, user_id: int, api_key_id: int, today: date) -> list[BudgetState]:
     """How the budgets of a key's requests stand on a day (UTC)."""
+    rows = _budgets(organization_id=organization_id, user_id=user_id, api_key_id=api_key_id)
+    return [_state(row, today) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBudget:
+    """A budget of an organization with whom it is of: a key, a member (by e-mail), or the organization (no name)."""
+
+    name: str
+    api_key_id: int | None
+    state: BudgetState
+
+
+def budgets_of(*, organization_id: int, today: date, limit: int) -> list[NamedBudget]:
+    """An organization's budgets, its own first, then its members', then its keys'; at most `limit`."""
+    rows = (
+        Budget.objects.filter(organization_id=organization_id, api_key__deleted_at__isnull=True)
+        .select_related("api_key", "user")
+        .order_by(F("api_key").asc(nulls_first=True), F("user").asc(nulls_first=True), "id")
+    )
     return [
-        BudgetState(
-            scope="key" if row.api_key_id is not None else "member" if row.user_id is not None else "organization",
-            window=row.window,
-            limit=row.limit_nanos,
-            spent=spent_now(row, today),
-            held=row.held_nanos,
+        NamedBudget(
+            name=row.api_key.name if row.api_key is not None else row.user.email if row.user is not None else "",
+            api_key_id=row.api_key_id,
+            state=_state(row, today),
         )
-        for row in _budgets(organization_id=organization_id, user_id=user_id, api_key_id=api_key_id)
+        for row in rows[:limit]
     ]
+
+
+def _state(row: Budget, today: date) -> BudgetState:
+    return BudgetState(
+        scope="key" if row.api_key_id is not None else "member" if row.user_id is not None else "organization",
+        window=row.window,
+        limit=row.limit_nanos,
+        spent=spent_now(row, today),
+        held=row.held_nanos,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,13 +120,8 @@ def statement(*, organization_id: int, month: date, today: date) -> Statement:
     period = month_of(month)
     opening = balance_before(organization_id=organization_id, day=period.first)
     entries = entries_of(organization_id=organization_id, period=period)
-    by_day: dict[date, Totals] = {}
-    by_model: dict[str, Totals] = {}
-    everything = Totals()
-    for day, model, sums in usage.by_day_and_model(Reach(organization_id, None), period):
-        by_day[day] = by_day[day] + sums if day in by_day else sums
-        by_model[model] = by_model[model] + sums if model in by_model else sums
-        everything += sums
+    rows = usage.by_day_and_model(Reach(organization_id, None), period)
+    everything = sum((sums for _day, _model, sums in rows), Totals())
     return Statement(
         month=period,
         finished=period.last < today,
@@ -134,11 +129,8 @@ def statement(*, organization_id: int, month: date, today: date) -> Statement:
         closing_nanos=opening + sum(entry.amount_nanos for entry in entries) - everything.cost_nanos,
         entries=entries,
         usage=everything,
-        by_day=[DayUsage(day, sums) for day, sums in by_day.items()],
-        by_model=sorted(
-            (ModelUsage(model, sums) for model, sums in by_model.items()),
-            key=lambda row: (-row.totals.cost_nanos, -row.totals.requests, row.model),
-        ),
+        by_day=usage.days_of(rows),
+        by_model=usage.models_of(rows),
     )
 
 

@@ -49,8 +49,7 @@ def totals(scope: Scope, period: Period) -> Totals:
 def by_day(scope: Scope, period: Period) -> list[DayUsage]:
     """Each day of the period, the first one first; days without requests too."""
     found = {row["day"]: _totals(row) for row in _grouped(scope, period, "day")}
-    days = (period.first + timedelta(days=number) for number in range(period.days))
-    return [DayUsage(day, found.get(day, Totals())) for day in days]
+    return [DayUsage(day, found.get(day, Totals())) for day in period.each()]
 
 
 def by_model(scope: Scope, period: Period, *, limit: int | None = None) -> list[ModelUsage]:
@@ -62,6 +61,22 @@ def by_day_and_model(scope: Scope, period: Period) -> list[tuple[date, str, Tota
     """Days and models with requests, by day: read at once, so that sums by day and by model agree."""
     rows = _rows(scope, period).values("day", "model").annotate(**_sums()).order_by("day", "model")
     return [(row["day"], row["model"], _totals(row)) for row in rows]
+
+
+def days_of(rows: Iterable[tuple[date, str, Totals]]) -> list[DayUsage]:
+    """The sums by day of what `by_day_and_model` read."""
+    found: dict[date, Totals] = {}
+    for day, _model, sums in rows:
+        found[day] = found[day] + sums if day in found else sums
+    return [DayUsage(day, sums) for day, sums in found.items()]
+
+
+def models_of(rows: Iterable[tuple[date, str, Totals]]) -> list[ModelUsage]:
+    """The sums by model of what `by_day_and_model` read, the dearest first."""
+    found: dict[str, Totals] = {}
+    for _day, model, sums in rows:
+        found[model] = found[model] + sums if model in found else sums
+    return _dearest([ModelUsage(model, found[model]) for model in sorted(found)], None)
 
 
 def by_key(scope: Scope, period: Period, *, limit: int | None = None) -> list[KeyUsage]:
@@ -119,6 +134,11 @@ def by_channel(period: Period, *, limit: int | None = None) -> list[ChannelUsage
     return [
         ChannelUsage(row["channel_id"], _totals(row)) for row in _some(_grouped(EVERYBODY, period, "channel_id"), limit)
     ]
+
+
+def ever(scope: Scope) -> bool:
+    """Whether anything was ever used, settled or not."""
+    return _within(DayTotal.objects.all(), scope).exists() or _waiting(scope).exists()
 
 
 def spending(scope: Scope, today: date) -> Spending:
@@ -240,7 +260,10 @@ __all__ = [
     "by_member",
     "by_model",
     "by_organization",
+    "days_of",
+    "ever",
     "last_days",
+    "models_of",
     "month_of",
     "spending",
     "totals",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -29,6 +29,10 @@ class Period:
     def days(self) -> int:
         """How many."""
         return (self.last - self.first).days + 1
+
+    def each(self) -> Iterator[date]:
+        """Every day, the first one first."""
+        return (self.first + timedelta(days=number) for number in range(self.days))
 
     @property
     def before(self) -> Period:

@@ -1,4 +1,4 @@
-"""Statements: opening balance, what people moved, usage, closing balance; each month begins where the last one ended."""
+"""Statements: opening balance, what people moved, usage, closing balance; a month begins where the last one ended."""
 
 from __future__ import annotations
 

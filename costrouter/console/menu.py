@@ -46,6 +46,10 @@ MENU: tuple[tuple[Any, tuple[Item, ...]], ...] = (
 )
 
 
+# Pages that are not named after their item.
+BELOW = {"console:statement": "console:billing"}
+
+
 def console(request: HttpRequest) -> dict[str, Any]:
     """A context processor: `console_menu`, `member`, `memberships` on pages that `console_page` has let through."""
     member: Membership | None = getattr(request, "member", None)
@@ -63,6 +67,7 @@ def console(request: HttpRequest) -> dict[str, Any]:
 
 
 def _is_current(item: Item, view_name: str) -> bool:
-    """Pages below an item are named after it: console:keys, console:key, console:key-new."""
+    """Pages below an item are named after it: console:keys, console:key, console:key-new. `BELOW` has the others."""
+    view_name = BELOW.get(view_name, view_name)
     one = item.url_name.removesuffix("s")
     return view_name in (item.url_name, one) or view_name.startswith(f"{one}-")

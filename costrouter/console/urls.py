@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, register_converter
 
-from costrouter.console import audit, invitations, keys, logs, models, organizations, settings, team
+from costrouter.console import audit, billing, invitations, keys, logs, models, organizations, overview, settings, team
+
+register_converter(billing.MonthConverter, "month")
 
 app_name = "console"
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", overview.index, name="overview"),
+    path("billing/", billing.index, name="billing"),
+    path("billing/redeem/", billing.redeem, name="billing-redeem"),
+    path("billing/statements/<month:asked>/", billing.month, name="statement"),
     path("models/", models.index, name="models"),
     path("models/<path:name>/", models.detail, name="model"),
     path("keys/", keys.index, name="keys"),
