@@ -48,7 +48,7 @@ class Offer:
 
     `price`: the standard list price in force. `tiers`: other tiers in force, by name. `groups`: those of the
     organization's in which an enabled channel serves it. `endpoints`: charged ones that its prices and those channels
-    cover, in the order of `relay.endpoints`.
+    cover, in the order of `relay.endpoints`. `cap_field`: what limits the output tokens of a chat completion there.
     """
 
     model: CatalogueModel
@@ -56,6 +56,7 @@ class Offer:
     tiers: tuple[PriceInfo, ...]
     groups: tuple[GroupRate, ...]
     endpoints: tuple[Endpoint, ...]
+    cap_field: str
 
     @property
     def name(self) -> str:
@@ -82,6 +83,7 @@ class _Way:
     """A channel's place for a model: what decides which endpoints it can be asked on."""
 
     provider: str
+    base_url: str
     dialects: tuple[str, ...]
     upstream_name: str
 
@@ -114,14 +116,21 @@ def _offers(organization_id: int, names: Sequence[str] | None) -> list[Offer]:
     if names is not None:
         places, models = places.filter(model__name__in=names), models.filter(name__in=names)
     serving: dict[int, set[str]] = {}
-    ways: dict[int, set[_Way]] = {}
-    rows = places.values_list(
-        "model_id", "channel__groups__name", "channel__provider", "channel__dialects", "upstream_name", "model__name"
+    # A dict for its order: the way that is tried first decides what a cap is called.
+    ways: dict[int, dict[_Way, None]] = {}
+    rows = places.order_by("-channel__priority", "channel_id").values_list(
+        "model_id",
+        "channel__groups__name",
+        "channel__provider",
+        "channel__base_url",
+        "channel__dialects",
+        "upstream_name",
+        "model__name",
     )
-    for model_id, group, provider, dialects, upstream_name, name in rows:
+    for model_id, group, provider, base_url, dialects, upstream_name, name in rows:
         serving.setdefault(model_id, set()).add(group)
-        way = _Way(provider, effective_dialects(provider, dialects), upstream_name or name)
-        ways.setdefault(model_id, set()).add(way)
+        way = _Way(provider, base_url, effective_dialects(provider, dialects), upstream_name or name)
+        ways.setdefault(model_id, {})[way] = None
     found = list(models.distinct().order_by("name"))
     standard, tiers = _prices(model.name for model in found)
     return [
@@ -131,6 +140,7 @@ def _offers(organization_id: int, names: Sequence[str] | None) -> list[Offer]:
             tiers=tuple(tiers.get(model.name, ())),
             groups=tuple(group for name, group in groups.items() if name in serving[model.pk]),
             endpoints=endpoints_of(model, price, ways[model.pk]),
+            cap_field=_cap_field(next(iter(ways[model.pk]))),
         )
         for model in found
         if (price := standard.get(model.name)) is not None and model.pk in serving
@@ -197,6 +207,10 @@ def endpoints_of(model: CatalogueModel, price: PriceInfo, ways: Iterable[_Way]) 
     ways = list(ways)
     served = {name for name in {row.protocol for row in fitting} if any(_takes(way, name) for way in ways)}
     return tuple(endpoint for endpoint in fitting if endpoint.protocol in served)
+
+
+def _cap_field(way: _Way) -> str:
+    return PROVIDERS[way.provider].cap_field(way.base_url)
 
 
 def _takes(way: _Way, protocol: str) -> bool:

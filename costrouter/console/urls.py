@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path, register_converter
 
-from costrouter.console import audit, billing, invitations, keys, logs, models, organizations, overview, settings, team
+from costrouter.console import (
+    audit,
+    billing,
+    invitations,
+    keys,
+    logs,
+    models,
+    organizations,
+    overview,
+    playground,
+    settings,
+    team,
+)
 
 register_converter(billing.MonthConverter, "month")
 
@@ -14,6 +26,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("billing/", billing.index, name="billing"),
     path("billing/redeem/", billing.redeem, name="billing-redeem"),
     path("billing/statements/<month:asked>/", billing.month, name="statement"),
+    path("playground/", playground.index, name="playground"),
+    path("playground/key/", playground.make_key, name="playground-key"),
     path("models/", models.index, name="models"),
     path("models/<path:name>/", models.detail, name="model"),
     path("keys/", keys.index, name="keys"),
