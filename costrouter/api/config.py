@@ -40,6 +40,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "PATH_CONVERTER_OVERRIDES": {
         "pk": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
         "request": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,40}$"},
+        "model": {"type": "string", "pattern": "^[!-~]{1,150}$"},
         "month": {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"},
     },
 }

@@ -6,8 +6,8 @@ from django.urls import URLPattern, URLResolver, path, re_path
 
 from costrouter.api import docs
 from costrouter.api.base import NotFound
-from costrouter.api.operator import books, catalogue, channels, organizations
-from costrouter.api.tenant import billing, keys, me, models, records, team, tokens, usage
+from costrouter.api.operator import books, catalogue, channels, organizations, redemption
+from costrouter.api.tenant import billing, keys, log, me, models, records, statements, team, tokens, usage
 
 app_name = "api"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("me", me.MeView.as_view(), name="me"),
     path("organizations", me.OrganizationsView.as_view(), name="organizations"),
     path("organization", me.OrganizationView.as_view(), name="organization"),
+    path("organization/switch", me.SwitchView.as_view(), name="organization-switch"),
     path("keys", keys.KeysView.as_view(), name="keys"),
     path("keys/<pk:key_id>", keys.KeyView.as_view(), name="key"),
     path("keys/<pk:key_id>/rotate", keys.RotateKeyView.as_view(), name="key-rotate"),
@@ -30,6 +31,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("billing/balance", billing.BalanceView.as_view(), name="balance"),
     path("billing/ledger", billing.LedgerView.as_view(), name="ledger"),
     path("billing/ledger/<pk:entry_id>", billing.LedgerEntryView.as_view(), name="ledger-entry"),
+    path("billing/budgets", billing.BudgetsView.as_view(), name="budgets"),
+    path("billing/statements", statements.StatementsView.as_view(), name="statements"),
+    path("billing/statements/<month:month>", statements.StatementView.as_view(), name="statement"),
+    path("billing/redeem", billing.RedeemView.as_view(), name="redeem"),
+    path("models", models.OffersView.as_view(), name="models"),
+    path("models/<model:model>", models.OfferView.as_view(), name="model"),
     path("groups", models.GroupsView.as_view(), name="groups"),
     path("members", team.MembersView.as_view(), name="members"),
     path("members/<pk:user_id>", team.MemberView.as_view(), name="member"),
@@ -38,7 +45,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("invitations/<pk:invitation_id>", team.InvitationView.as_view(), name="invitation"),
     path("access-tokens", tokens.TokensView.as_view(), name="access-tokens"),
     path("access-tokens/<pk:token_id>", tokens.TokenView.as_view(), name="access-token"),
-    path("audit", team.AuditView.as_view(), name="audit"),
+    path("audit", log.AuditView.as_view(), name="audit"),
     path("operator/channels", channels.ChannelsView.as_view(), name="channels"),
     path("operator/channels/export", channels.ExportView.as_view(), name="channels-export"),
     path("operator/channels/import", channels.ImportView.as_view(), name="channels-import"),
@@ -69,6 +76,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         organizations.CreditLimitView.as_view(),
         name="credit-limit",
     ),
+    path("operator/redemption-batches", redemption.BatchesView.as_view(), name="batches"),
+    path("operator/redemption-batches/<pk:batch_id>", redemption.BatchView.as_view(), name="batch"),
+    path("operator/redemption-batches/<pk:batch_id>/codes", redemption.CodesView.as_view(), name="batch-codes"),
+    path("operator/redemption-batches/<pk:batch_id>/disable", redemption.DisableBatchView.as_view(), name="batch-off"),
+    path("operator/redemption-batches/<pk:batch_id>/enable", redemption.EnableBatchView.as_view(), name="batch-on"),
     path("operator/users", organizations.PeopleView.as_view(), name="users"),
     path("operator/reconcile", books.ReconcileView.as_view(), name="reconcile"),
     re_path(r"", NotFound.as_view()),

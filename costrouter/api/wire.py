@@ -106,6 +106,13 @@ class Month(RequestId):
     regex = "20[0-9]{2}-(?:0[1-9]|1[0-2])"
 
 
+class ModelName(RequestId):
+    """A model's name in a path, which may hold slashes."""
+
+    regex = "[!-~]{1,150}"
+
+
+register_converter(ModelName, "model")
 register_converter(Pk, "pk")
 register_converter(RequestId, "request")
 register_converter(Month, "month")

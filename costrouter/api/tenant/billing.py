@@ -1,17 +1,21 @@
-"""Money: balance, ledger."""
+"""Money: balance, ledger, budgets, redemption codes. Statements are in `statements.py`."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import serializers
 
 from billing.models import LedgerEntry
-from billing.selectors import Credits, credits_of
+from billing.redemption import redeem
+from billing.selectors import Credits, budgets_of, credits_of
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
-from costrouter.api.fields import MomentIn, Out, UsdOut
-from costrouter.api.lists import RowQuery, list_of, newest_first
+from costrouter.api.fields import In, MomentIn, Out, Text, UsdOut
+from costrouter.api.lists import RowQuery, all_of, list_of, newest_first
+from costrouter.api.tenant.keys import LimitOut
+from costrouter.api.throttles import PerCaller, Redeem
 
 
 class Balance(Out):
@@ -46,6 +50,28 @@ class LedgerQuery(RowQuery):
     kind = serializers.ChoiceField(choices=[*LedgerEntry.Kind.values, "not_usage"], required=False)
     since = MomentIn(required=False)
     until = MomentIn(required=False)
+
+
+class BudgetOut(Out):
+    """A budget and how it stands now: of the organization, a member or a key."""
+
+    scope = serializers.ChoiceField(source="state.scope", choices=("organization", "member", "key"))
+    name = serializers.CharField(help_text="The key's, or the member's e-mail; empty for the organization.")
+    key_id = serializers.IntegerField(source="api_key_id", allow_null=True)
+    limit = LimitOut(source="state")
+
+
+class RedeemIn(In):
+    """A redemption code, however it is typed."""
+
+    code = Text(max_length=100)
+
+
+class Redeemed(Out):
+    """What a code was worth, and the balance now."""
+
+    amount_usd = UsdOut()
+    balance = Balance()
 
 
 class BalanceView(Resource):
@@ -105,3 +131,35 @@ class LedgerEntryView(Resource):
         if found is None:
             raise not_found()
         return found
+
+
+class BudgetsView(Resource):
+    """`billing/budgets`"""
+
+    tag = "Billing"
+
+    @operation("listBudgets", "Budgets", scope="billing:read", action="billing.view", answer=all_of(BudgetOut))
+    def get(self) -> Any:
+        """The organization's own first, then its members', then its keys'; at most 100."""
+        today = timezone.now().date()
+        return {"data": budgets_of(organization_id=self.member.organization_id, today=today, limit=100)}
+
+
+class RedeemView(Resource):
+    """`billing/redeem`"""
+
+    tag = "Billing"
+    throttle_classes = (PerCaller, Redeem)
+
+    @operation(
+        "redeemCode",
+        "Redeem a code",
+        scope="billing:write",
+        action="billing.redeem",
+        body=RedeemIn,
+        answer=Redeemed,
+    )
+    def post(self) -> Any:
+        """Each code once, whoever comes first. A few wrong ones, and none is tried for an hour."""
+        amount = redeem(member=self.member, code=self.body["code"])
+        return {"amount_usd": amount, "balance": credits_of(organization_id=self.member.organization_id)}

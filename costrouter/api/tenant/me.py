@@ -10,8 +10,10 @@ from accounts import services
 from accounts.models import Membership, Organization, PersonalAccessToken
 from accounts.permissions import PERMISSIONS, allows
 from costrouter.api.base import Resource, operation
-from costrouter.api.fields import In, Out, Text
+from costrouter.api.errors import not_found
+from costrouter.api.fields import Id, In, Out, Text
 from costrouter.api.lists import all_of
+from costrouter.console.access import current_member, switch_organization
 
 
 class OrganizationRow(Out):
@@ -52,6 +54,12 @@ class OrganizationIn(In):
     """A new organization, or another name for yours."""
 
     name = Text(max_length=150)
+
+
+class SwitchIn(In):
+    """Which of yours."""
+
+    organization_id = Id()
 
 
 def memberships(request: Any) -> list[Membership]:
@@ -128,3 +136,22 @@ class OrganizationView(Resource):
         organization.name = self.body["name"]
         services.save_organization(organization=organization)
         return self.member
+
+
+class SwitchView(Resource):
+    """`organization/switch`"""
+
+    tag = "You"
+
+    @operation(
+        "switchOrganization",
+        "Choose your current organization",
+        body=SwitchIn,
+        answer=OrganizationRow,
+        session_only=True,
+    )
+    def post(self) -> Any:
+        """Of this session, in the console too. A token stays with its own."""
+        if switch_organization(self.request, self.body["organization_id"]) is None:
+            raise not_found()
+        return current_member(self.request)

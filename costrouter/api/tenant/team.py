@@ -1,4 +1,4 @@
-"""Who is in the organization, who is invited, and the log of what they did."""
+"""Who is in the organization, and who is invited."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts import audit, services
-from accounts.models import AuditEntry, Invitation, Membership
+from accounts import services
+from accounts.models import Invitation, Membership
 from costrouter.api import access
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
-from costrouter.api.fields import Id, In, MomentIn, Out, Text
+from costrouter.api.fields import In, Out, Text
 from costrouter.api.lists import RowQuery, list_of, newest_first
 from costrouter.api.tenant.me import OrganizationRow
 from costrouter.sign_in.links import base_url
@@ -56,39 +56,6 @@ class Acceptance(In):
     """The secret of an invitation: the last part of its link."""
 
     secret = Text(max_length=200)
-
-
-class Actor(Out):
-    """Who did it; null where it was a command or a task of the site."""
-
-    id = serializers.IntegerField(source="actor_id", allow_null=True)
-    email = serializers.CharField(source="actor_name")
-
-
-class Entry(Out):
-    """Something that somebody did. It cannot be changed."""
-
-    id = serializers.IntegerField(source="pk")
-    at = serializers.DateTimeField()
-    action = serializers.CharField(help_text="E.g. `api_key.created`.")
-    actor = Actor(source="*")
-    via = serializers.ChoiceField(choices=AuditEntry.Via.values)
-    client_ip = serializers.CharField()
-    object_kind = serializers.CharField()
-    object_id = serializers.CharField()
-    object_name = serializers.CharField()
-    changes = serializers.DictField(child=serializers.ListField(), help_text="Field → [before, after].")
-
-
-class AuditQuery(RowQuery):
-    """Which entries."""
-
-    action = serializers.ChoiceField(choices=list(audit.ACTIONS), required=False)
-    user_id = Id(required=False, help_text="Who did it.")
-    object_kind = Text(max_length=30, required=False)
-    object_id = Text(max_length=200, required=False)
-    since = MomentIn(required=False)
-    until = MomentIn(required=False)
 
 
 class MembersView(Resource):
@@ -216,29 +183,3 @@ class AcceptView(Resource):
     def post(self) -> Any:
         """You join its organization, once."""
         return services.accept_invitation(secret=self.body["secret"], user=self.request.user)
-
-
-class AuditView(Resource):
-    """`audit`"""
-
-    tag = "Team"
-
-    @operation(
-        "listAudit",
-        "Read the audit log",
-        scope="team:read",
-        action="audit.view",
-        query=AuditQuery,
-        answer=list_of(Entry),
-    )
-    def get(self) -> Any:
-        """Who did what in your organization, the newest first. Admins and owners only."""
-        asked = self.query
-        columns = {"action": "action", "user_id": "actor_id", "object_kind": "object_kind", "object_id": "object_id"}
-        wanted = {column: asked[name] for name, column in columns.items() if name in asked}
-        if "since" in asked:
-            wanted["at__gte"] = asked["since"]
-        if "until" in asked:
-            wanted["at__lt"] = asked["until"]
-        rows = AuditEntry.objects.filter(organization_id=self.member.organization_id, **wanted)
-        return newest_first(rows, asked)
