@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC
 from typing import Any
 
@@ -59,9 +59,7 @@ def written(rows: Iterable[list[Any]]) -> bytes:
     return out.getvalue().encode()
 
 
-async def stream(
-    reach: Reach, chosen: LogFilter, *, run: Callable[[Callable[[], Any]], Any] = in_thread
-) -> AsyncIterator[bytes]:
+async def stream(reach: Reach, chosen: LogFilter) -> AsyncIterator[bytes]:
     """Everything the filter lets through, the newest first; what arrives after the first chunk is left out.
 
     Each chunk is read in a thread of its own, and only once the one before it has gone to the client.
@@ -78,7 +76,7 @@ async def stream(
 
     yield b"\xef\xbb\xbf" + written([list(COLUMNS)])  # the mark by which spreadsheets know UTF-8
     while True:
-        text, older = await run(chunk)
+        text, older = await in_thread(chunk)
         if text:
             yield text
         if older is None:
