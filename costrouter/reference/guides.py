@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from django.utils.translation import gettext_lazy as _
 
 from costrouter.reference.entries import ENTRIES
+from costrouter.reference.marks import BASE, KEY
 from costrouter.reference.shapes import Text
 from costrouter.reference.snippets import Snippet
 from costrouter.reference.snippets.curl import curl
-from costrouter.reference.snippets.literals import BASE, KEY
 from costrouter.reference.snippets.node import streaming as node_streaming
 from costrouter.reference.snippets.python import streaming as python_streaming
 

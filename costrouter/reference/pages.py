@@ -17,10 +17,11 @@ from django.utils.translation import get_language
 
 from costrouter.reference import errors, guides
 from costrouter.reference.entries import ENTRIES, MODEL_CATEGORIES, MODEL_ENTRIES, Entry, by_category
+from costrouter.reference.marks import BASE, KEY
 from costrouter.reference.shapes import Binary
-from costrouter.reference.snippets import BASE, snippets_of
+from costrouter.reference.snippets import snippets_of
 from costrouter.reference.snippets.curl import KEY_HEADERS
-from costrouter.reference.snippets.literals import KEY, as_json
+from costrouter.reference.snippets.literals import as_json
 
 
 def base_url(request: HttpRequest) -> str:
@@ -44,6 +45,7 @@ def _section(name: str, language: str, level: int) -> SafeString:
             "snippets": snippets_of(entry),
             "request_body": as_json(doc.request) if doc.request is not None and not doc.form else "",
             "response_body": shown,
+            "stream": doc.stream.rstrip(),
             "bytes": doc.response.content_type if isinstance(doc.response, Binary) else "",
         },
     )

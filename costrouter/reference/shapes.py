@@ -46,7 +46,7 @@ class Call:
 
     `method`: what is called, as in `client.responses.create`. `arguments`: where they are not the example's body.
     `after`: lines that show the answer, which is `response`; None: the snippet is `lines` alone. `imports`: beside the
-    client's own. Lines may name `MODEL`, the example's model.
+    client's own. Lines may name `MODEL`, the example's model. `with_client`: whether there is a client at all.
     """
 
     method: str = ""
@@ -54,6 +54,7 @@ class Call:
     after: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     lines: tuple[str, ...] | None = None
+    with_client: bool = True
 
 
 @dataclass(frozen=True, slots=True)

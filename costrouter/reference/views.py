@@ -17,7 +17,8 @@ from django.views.decorators.http import require_POST, require_safe
 from costrouter import keys
 from costrouter.console.access import current_member
 from costrouter.reference import entries, openapi, pages
-from costrouter.reference.snippets import KEY, Reader, filled
+from costrouter.reference.marks import KEY
+from costrouter.reference.snippets import Reader, filled
 
 KEY_NAME = "Docs"
 # A model's name as it may stand in a path, in JSON and in a shell's single quotes alike.

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from costrouter.reference.data import common
 from costrouter.reference.shapes import Call, Doc, Param, need
 
-_MODELS = ("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5")
+_MODELS = ("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5")
 _MESSAGES = (
     need("messages", "array<object>", _("The conversation so far, user and assistant by turns.")),
     need("messages[].role", "string", _("Who speaks."), ("user", "assistant")),
@@ -84,7 +84,7 @@ MESSAGES = Doc(
         "id": "msg_01XFDUDYJgAACzvnptvVoYEL",
         "type": "message",
         "role": "assistant",
-        "model": "claude-sonnet-4-5",
+        "model": "claude-sonnet-5-5",
         "content": [{"type": "text", "text": "Hello!"}],
         "stop_reason": "end_turn",
         "stop_sequence": None,
@@ -106,7 +106,7 @@ MESSAGES = Doc(
     stream=(
         "event: message_start\n"
         'data: {"type":"message_start","message":{"id":"msg_01XFDUDYJgAACzvnptvVoYEL","type":"message",'
-        '"role":"assistant","model":"claude-sonnet-4-5","content":[],"stop_reason":null,"stop_sequence":null,'
+        '"role":"assistant","model":"claude-sonnet-5-5","content":[],"stop_reason":null,"stop_sequence":null,'
         '"usage":{"input_tokens":8,"output_tokens":1}}}\n\n'
         "event: content_block_start\n"
         'data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}\n\n'

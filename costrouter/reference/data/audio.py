@@ -46,7 +46,7 @@ SPEECH = Doc(
     request={"model": "gpt-4o-mini-tts", "input": "Hello world", "voice": "alloy"},
     save_as="speech.mp3",
     stream=(
-        'data: {"type":"speech.audio.delta","audio":"SUQzBAAAAAAA…"}\n\n'
+        'data: {"type":"speech.audio.delta","audio":"SUQzBAAAAAAA"}\n\n'
         'data: {"type":"speech.audio.done","usage":{"input_tokens":3,"output_tokens":24,"total_tokens":27}}\n\n'
     ),
     notes=(

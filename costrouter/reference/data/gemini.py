@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from costrouter.reference.data import common
 from costrouter.reference.shapes import Call, Code, Doc, Param, need
 
-_MODELS = ("gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.5-flash-lite")
+_MODELS = ("gemini-3.8-flash", "gemini-2.5-flash", "gemini-2.5-pro")
 _EMBEDDERS = ("gemini-embedding-001", "gemini-embedding-2")
 _MODEL = need("model", "string", _("Model ID, before the colon."), place="path")
 _CONTENTS = (
@@ -55,7 +55,7 @@ _REPLY = {
         {"index": 0, "content": {"role": "model", "parts": [{"text": "Hello!"}]}, "finishReason": "STOP"},
     ],
     "usageMetadata": {"promptTokenCount": 2, "candidatesTokenCount": 3, "totalTokenCount": 5},
-    "modelVersion": "gemini-2.5-flash",
+    "modelVersion": "gemini-3.8-flash",
     "responseId": "9Kx1aPq7",
 }
 _ASKED = {"model": Code("MODEL"), "contents": "Hello"}
@@ -120,10 +120,10 @@ STREAM = Doc(
     query={"alt": "sse"},
     stream=(
         'data: {"candidates":[{"index":0,"content":{"role":"model","parts":[{"text":"Hel"}]}}],'
-        '"modelVersion":"gemini-2.5-flash","responseId":"9Kx1aPq7"}\n\n'
+        '"modelVersion":"gemini-3.8-flash","responseId":"9Kx1aPq7"}\n\n'
         'data: {"candidates":[{"index":0,"content":{"role":"model","parts":[{"text":"lo!"}]},"finishReason":"STOP"}],'
         '"usageMetadata":{"promptTokenCount":2,"candidatesTokenCount":3,"totalTokenCount":5},'
-        '"modelVersion":"gemini-2.5-flash","responseId":"9Kx1aPq7"}\n\n'
+        '"modelVersion":"gemini-3.8-flash","responseId":"9Kx1aPq7"}\n\n'
     ),
     notes=(_("A stream has no room for its cost: GET /v1/generation tells it."), *_NOTES),
     sdk="google",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from django.utils.translation import gettext_lazy as _
 
 from costrouter.reference.data import common
@@ -9,6 +12,8 @@ from costrouter.reference.shapes import Call, Code, Doc, File, Param, need
 
 _MODELS = ("gpt-image-2", "gpt-image-1.5", "gpt-image-1-mini")
 _PNG = File("photo.png", "image/png")
+# As long as a PNG's signature: real ones are longer.
+_IMAGE = "iVBORw0KGgo="
 _SIZE = Param("size", "string", _("WIDTHxHEIGHT, or auto. What is larger than 1024x1024 may have a price of its own."))
 _N = Param("n", "integer", _("How many images to make, at most 128. Each is charged."))
 _LOOKS = (
@@ -46,18 +51,27 @@ _NOTES = (
 )
 
 
-def _answer(tokens_in: int, image_tokens: int) -> dict[str, object]:
+def _usage(read: int, image_tokens: int) -> dict[str, Any]:
+    return {
+        "input_tokens": read,
+        "input_tokens_details": {"text_tokens": read - image_tokens, "image_tokens": image_tokens},
+        "output_tokens": 1056,
+        "total_tokens": read + 1056,
+    }
+
+
+def _answer(read: int, image_tokens: int) -> dict[str, Any]:
     return {
         "created": 1790000000,
-        "data": [{"b64_json": "iVBORw0KGgo…"}],
-        "usage": {
-            "input_tokens": tokens_in,
-            "input_tokens_details": {"text_tokens": tokens_in - image_tokens, "image_tokens": image_tokens},
-            "output_tokens": 1056,
-            "total_tokens": tokens_in + 1056,
-            "cost": 0.0423,
-        },
+        "data": [{"b64_json": _IMAGE}],
+        "usage": {**_usage(read, image_tokens), "cost": 0.0423},
     }
+
+
+def _event(kind: str, **said: Any) -> str:
+    looks = {"size": "1024x1024", "quality": "low", "background": "opaque", "output_format": "png"}
+    data = {"type": kind, "b64_json": _IMAGE, "created_at": 1790000000, **looks, **said}
+    return f"event: {kind}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
 
 
 _PY_SAVE = (
@@ -84,11 +98,8 @@ GENERATIONS = Doc(
     models=_MODELS,
     request={"model": _MODELS[0], "prompt": "A lighthouse at dawn", "size": "1024x1024", "quality": "low"},
     stream=(
-        "event: image_generation.partial_image\n"
-        'data: {"type":"image_generation.partial_image","partial_image_index":0,"b64_json":"iVBORw0KGgo…",…}\n\n'
-        "event: image_generation.completed\n"
-        'data: {"type":"image_generation.completed","b64_json":"iVBORw0KGgo…","usage":{"input_tokens":9,'
-        '"output_tokens":1056,"total_tokens":1065},…}\n\n'
+        _event("image_generation.partial_image", partial_image_index=0)
+        + _event("image_generation.completed", usage=_usage(9, 0))
     ),
     notes=_NOTES,
 )
@@ -127,11 +138,7 @@ EDITS = Doc(
     models=_MODELS,
     request={"model": _MODELS[0], "image": _PNG, "prompt": "Make it winter"},
     form=True,
-    stream=(
-        "event: image_edit.completed\n"
-        'data: {"type":"image_edit.completed","b64_json":"iVBORw0KGgo…","usage":{"input_tokens":50,'
-        '"output_tokens":1056,"total_tokens":1106},…}\n\n'
-    ),
+    stream=_event("image_edit.completed", usage=_usage(50, 40)),
     notes=(_("JSON works too, with images: a list of objects with an image_url."), *_NOTES),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
+from costrouter.reference.marks import KEY, SOCKET
 from costrouter.reference.shapes import Call, Doc, Param, need
 
 _EXAMPLE = {
@@ -136,21 +137,25 @@ REALTIME = Doc(
         )
     ),
     Call(
-        imports=('import { OpenAIRealtimeWS } from "openai/realtime/ws";',),
+        imports=('import WebSocket from "ws";',),
         lines=(
-            "const connection = await OpenAIRealtimeWS.create(client, { model: MODEL });",
-            'connection.socket.on("open", () => {',
-            '  const session = { type: "realtime", output_modalities: ["text"] };',
-            '  connection.send({ type: "session.update", session });',
-            '  const content = [{ type: "input_text", text: "Hello" }];',
-            '  const item = { type: "message", role: "user", content };',
-            '  connection.send({ type: "conversation.item.create", item });',
-            '  connection.send({ type: "response.create" });',
+            f'const socket = new WebSocket("{SOCKET}/v1/realtime?model=gpt-realtime", {{',
+            f'  headers: {{ Authorization: "Bearer {KEY}" }},',
             "});",
-            'connection.on("response.output_text.delta", (event) => process.stdout.write(event.delta));',
-            'connection.on("response.done", () => connection.close());',
-            'connection.on("error", (error) => { console.error(error); connection.close(); });',
+            "const send = (event) => socket.send(JSON.stringify(event));",
+            'socket.on("open", () => {',
+            '  send({ type: "session.update", session: { type: "realtime", output_modalities: ["text"] } });',
+            '  const content = [{ type: "input_text", text: "Hello" }];',
+            '  send({ type: "conversation.item.create", item: { type: "message", role: "user", content } });',
+            '  send({ type: "response.create" });',
+            "});",
+            'socket.on("message", (data) => {',
+            "  const event = JSON.parse(data);",
+            '  if (event.type === "response.output_text.delta") process.stdout.write(event.delta);',
+            '  if (event.type === "response.done" || event.type === "error") socket.close();',
+            "});",
         ),
+        with_client=False,
     ),
     models=("gpt-realtime", "gpt-realtime-mini", "gpt-realtime-2"),
     query={"model": "gpt-realtime"},
@@ -161,7 +166,7 @@ REALTIME = Doc(
         ),
         _("Each response is held for before it begins and charged when it is over; a refusal ends the session."),
         _("Transcription of your audio, prompts stored at the provider, and tools other than functions are refused."),
-        _("curl can only show that the session opens. Python's client needs openai[realtime] installed; Node's, ws."),
+        _("curl can only show that the session opens. Python's client needs openai[realtime] installed."),
     ),
 )
 

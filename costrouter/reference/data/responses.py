@@ -175,16 +175,7 @@ COMPACT = Doc(
         "id": _ID,
         "object": "response.compaction",
         "created_at": 1790000000,
-        "output": [
-            {
-                "id": "msg_67c9",
-                "type": "message",
-                "status": "completed",
-                "role": "user",
-                "content": [{"type": "input_text", "text": "Hello"}],
-            },
-            {"id": "cmp_5d20", "type": "compaction", "encrypted_content": "gAAAAABo…"},
-        ],
+        "output": [{"id": "cmp_5d20", "type": "compaction", "encrypted_content": "gAAAAABo…"}],
         "usage": _USAGE,
     },
     Call("client.responses.compact", after=("print(response.output)",)),

@@ -13,11 +13,11 @@ _VIDEO = {
     "object": "video",
     "created_at": 1790000000,
     "status": "queued",
-    "model": "sora-2",
+    "model": "MiniMax-Hailuo-2.3",
     "progress": 0,
     "prompt": "A cat on a wall",
-    "seconds": "4",
-    "size": "720x1280",
+    "seconds": "6",
+    "size": "1280x720",
     "completed_at": None,
     "expires_at": None,
     "remixed_from_video_id": None,
@@ -39,7 +39,7 @@ _FIELDS = (
     Param("remixed_from_video_id", "string | null", _("The video that it was made from.")),
     Param("error", "object | null", _("Why it could not be made: code and message.")),
 )
-_MODELS = ("sora-2", "sora-2-pro", "MiniMax-Hailuo-2.3")
+_MODELS = ("MiniMax-Hailuo-2.3", "sora-2", "sora-2-pro")
 _PROMPT = need("prompt", "string", _("What happens in it."))
 _OWN = _("Videos are your organization's: others' IDs answer 404.")
 
@@ -56,7 +56,7 @@ CREATE = Doc(
     (
         Param("model", "string", _("Model ID; sora-2 where it is not said.")),
         _PROMPT,
-        Param("seconds", "string", _("How long it shall be, such as 4, 8 or 12.")),
+        Param("seconds", "string", _("How long it shall be. Models offer few lengths, such as 6 or 10.")),
         Param("size", "string", _("WIDTHxHEIGHT. What is larger than 1366x768 has a price of its own.")),
         Param(
             "input_reference",
@@ -72,8 +72,12 @@ CREATE = Doc(
     ),
     Call("client.videos.create", after=("console.log(response.id, response.status);",)),
     models=_MODELS,
-    request={"model": "sora-2", "prompt": "A cat on a wall", "seconds": "4", "size": "720x1280"},
+    request={"model": _MODELS[0], "prompt": "A cat on a wall", "seconds": "6", "size": "1280x720"},
     notes=(
+        _(
+            "OpenAI announced the end of its own video service for September 2026; other upstreams speak its "
+            "format too."
+        ),
         _("A form (multipart/form-data) works as well as JSON, and is the only way to send a file."),
         _("Charged by the second, or by the call, as the model's price says. A video that fails costs nothing."),
         _(

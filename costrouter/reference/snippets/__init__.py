@@ -1,7 +1,7 @@
 """Code to paste, for each endpoint in curl, Python and Node. Pure: texts from the tables.
 
-What differs from reader to reader stands in a snippet as a mark: `BASE` for the site's address, `SOCKET` for the same
-as a websocket's, `KEY` for the API key, `MODEL_MARK` around a model's name. `filled` puts the reader's own there.
+What differs from reader to reader stands in a snippet as a mark (`costrouter.reference.marks`); `filled` puts the
+reader's own there.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 
 from costrouter.reference.entries import Entry
+from costrouter.reference.marks import BASE, KEY, MODEL_MARK, SOCKET
 from costrouter.reference.snippets.curl import curl
-from costrouter.reference.snippets.literals import BASE, KEY, MODEL_MARK, model_name
+from costrouter.reference.snippets.literals import model_name
 from costrouter.reference.snippets.node import node
 from costrouter.reference.snippets.python import python
 
@@ -48,7 +49,8 @@ def snippets_of(entry: Entry) -> tuple[Snippet, ...]:
 def filled(text: str, reader: Reader) -> str:
     """A text with the reader's address, key and model in place of its marks."""
     text = _MARKED.sub(lambda found: reader.model or found[1], text)
-    return text.replace(BASE, reader.base_url).replace(KEY, reader.key)
+    socket = reader.base_url.replace("http", "ws", 1)
+    return text.replace(BASE, reader.base_url).replace(SOCKET, socket).replace(KEY, reader.key)
 
 
-__all__ = ["BASE", "KEY", "Reader", "Snippet", "filled", "model_name", "snippets_of"]
+__all__ = ["Reader", "Snippet", "filled", "model_name", "snippets_of"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 
 from costrouter.reference.entries import Entry
+from costrouter.reference.marks import BASE, KEY
 from costrouter.reference.shapes import File
-from costrouter.reference.snippets.literals import BASE, KEY, as_json, model_name, with_model
+from costrouter.reference.snippets.literals import as_json, model_name, with_model
 
 # Whose key header each maker's own examples use.
 KEY_HEADERS = {"openai": "Authorization: Bearer ", "anthropic": "x-api-key: ", "gemini": "x-goog-api-key: "}

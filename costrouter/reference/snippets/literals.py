@@ -7,14 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from costrouter.reference.entries import Entry
+from costrouter.reference.marks import MODEL_MARK
 from costrouter.reference.shapes import Code
 
-# Not a host name, and nothing that a shell, JSON or HTML would change.
-BASE = "https://base-url.invalid"
-KEY = "sk-xxxx"
-# Around the name of a model that the reader may replace: an invisible separator, so that a forgotten one shows nothing.
-MODEL_MARK = "\u2063"
-WIDTH, JSON_WIDTH = 88, 76
+WIDTH, JSON_WIDTH = 88, 52
 
 
 def model_name(entry: Entry) -> str:

@@ -17,7 +17,8 @@ def node(entry: Entry) -> str:
     lines = list(call.lines) if call.lines is not None else [_request(entry), *call.after]
     name = js_literal(model_name(entry))
     said = [line.replace("MODEL", name) for line in lines]
-    return "\n".join([*call.imports, *sdk.imports, "", *sdk.client, "", *said]) + "\n"
+    client = [*sdk.imports, "", *sdk.client] if call.with_client else []
+    return "\n".join([*call.imports, *client, "", *said]) + "\n"
 
 
 def _request(entry: Entry) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from costrouter.reference.snippets.literals import BASE, KEY
+from costrouter.reference.marks import BASE, KEY
 
 
 @dataclass(frozen=True, slots=True)
