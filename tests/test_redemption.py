@@ -324,7 +324,7 @@ def test_an_operator_makes_a_batch_reads_its_codes_and_disables_it(alice):
     assert [str(row.code) in found for row in rows] == [False, False, True]
 
     answer = client.get(f"{BASE}{batch.pk}/codes-csv/")
-    table = list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode())))
+    table = list(csv.reader(io.StringIO(answer.content.decode())))
     assert answer["content-type"] == "text/csv; charset=utf-8"
     assert "no-store" in answer["cache-control"]
     assert [row[0] for row in table] == ["code", *(row.code for row in rows)]

@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, BooleanRadioFilter
@@ -165,10 +165,10 @@ class RedemptionBatchAdmin(ServiceAdmin):
         return link(page_url("billing.redemptioncode", "changelist", batch__id__exact=batch.pk), "Its codes")
 
     @action(description="Codes as CSV", url_path="codes-csv", icon="download", permissions=["read"])
-    def codes_csv(self, request: HttpRequest, object_id: str) -> StreamingHttpResponse:
+    def codes_csv(self, request: HttpRequest, object_id: str) -> HttpResponse:
         batch = self._batch(object_id)
-        return StreamingHttpResponse(
-            _csv_lines(batch),
+        return HttpResponse(
+            "".join(_csv_lines(batch)),
             content_type="text/csv; charset=utf-8",
             headers={
                 "Content-Disposition": f'attachment; filename="codes-{batch.pk}.csv"',

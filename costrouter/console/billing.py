@@ -24,6 +24,7 @@ from costrouter.console.access import ConsoleRequest, console_page
 from costrouter.console.overview import key_name, key_url, spend_chart, sum_of
 from costrouter.console.periods import chosen, today_utc
 from costrouter.lib.money import usd_text
+from costrouter.sign_in.links import base_url
 
 ROWS = 50  # of a table of spending, or of budgets
 LEDGER_ROWS = 100
@@ -137,5 +138,6 @@ def month(request: ConsoleRequest, asked: date) -> HttpResponse:
             "earlier": ordered[place - 1] if place else None,
             "later": ordered[place + 1] if place + 1 < len(ordered) else None,
             "today": today,
+            "site": base_url(request),
         },
     )

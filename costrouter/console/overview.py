@@ -73,6 +73,8 @@ def compared(now: int, before: int, days: int) -> str:
     """How an amount compares with that of the days before: "12% more than the 30 days before"."""
     if before == 0:
         return _("none in the %(days)s days before") % {"days": days}
+    if now >= before * 10:
+        return _("%(times)s times the %(days)s days before") % {"times": f"{round(now / before):,}", "days": days}
     change = round((now - before) * 100 / before)
     if change == 0:
         return _("as much as in the %(days)s days before") % {"days": days}
