@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,12 @@ import pytest
 from django.test import TransactionTestCase
 from playwright.sync_api import Browser
 
-from tests.browser.driver import DESKTOP, PHONE, Visit, browser, serious, visit
+from tests.browser.driver import DESKTOP, PHONE, Visit, serious, visit
 from tests.browser.site import ANYONE, PAGES, Shown
 from tests.browser.stage import Stage, build
 from tests.conftest import RelayServer, empty_database
 
+pytestmark = pytest.mark.looks
 MOST_SCRIPT = 150_000
 WITHOUT_SCRIPTS = ("docs", "docs-endpoint", "logs", "log")
 
@@ -32,19 +32,15 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(django_db_setup: None, django_db_blocker: Any) -> Iterator[Site]:
-    """The stage, served, and a browser: made once, since no test here changes anything."""
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright's loop runs in this thread
+def site(chromium: Browser, django_db_setup: None, django_db_blocker: Any) -> Iterator[Site]:
+    """The stage, served: made once, since no test here changes anything."""
     with django_db_blocker.unblock():
         server = RelayServer().start()
         try:
-            stage = build(requests=300)
-            with browser() as chromium:
-                yield Site(stage, server.url, chromium)
+            yield Site(build(requests=300), server.url, chromium)
         finally:
             server.stop()
             empty_database()
-            os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE")
 
 
 @pytest.fixture(autouse=True)
