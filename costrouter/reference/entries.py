@@ -103,5 +103,5 @@ def search(
 def haystack(entry: Entry) -> str:
     """What a search looks through."""
     doc, row = entry.doc, entry.endpoint
-    said = [row.name, row.method, row.path, *row.aliases, doc.title, doc.summary, doc.provider, entry.category.title]
+    said = [row.name, row.method, row.path, *row.aliases, doc.title, doc.summary, doc.provider]
     return " ".join(map(str, [*said, *doc.models, *(param.name for param in doc.params)])).casefold()

@@ -177,7 +177,7 @@ _NULLABLE = {"type": ["string", "null"]}
 _ERROR_SCHEMAS: dict[str, Schema] = {
     "openai": _shape(
         ("error",),
-        error=_shape(("message", "type"), message=_TEXT, type=_TEXT, param=_NULLABLE, code=_NULLABLE),
+        error=_shape(("message", "type", "param", "code"), message=_TEXT, type=_TEXT, param=_NULLABLE, code=_NULLABLE),
     ),
     "anthropic": _shape(
         ("type", "error"),

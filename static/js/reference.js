@@ -12,7 +12,6 @@
       text: [
         element.id,
         element.querySelector("summary").textContent,
-        element.closest("[data-group]").querySelector("h3").textContent,
         ...all("p:first-child, .pairs dd, .ref-params th[scope=row]", element).map((part) => part.textContent),
       ]
         .join(" ")
