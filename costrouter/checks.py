@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from email.utils import parseaddr
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register, run_checks
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 from costrouter.lib.netguard import networks_problem
 
@@ -71,6 +74,65 @@ def network_settings_are_valid(**kwargs: Any) -> list[CheckMessage]:
     if settings.WEB_WORKERS < 1:
         found.append(Error("WEB_WORKERS must be at least 1.", hint="One a core is a good start.", id="costrouter.E011"))
     return found
+
+
+@register()
+def sign_in_settings_are_valid(**kwargs: Any) -> list[CheckMessage]:
+    """Addresses are addresses, providers are whole, and links in mails lead to us whatever a request says."""
+    found: list[CheckMessage] = []
+    if settings.PUBLIC_URL and not _is_site(settings.PUBLIC_URL):
+        found.append(
+            Error(
+                "PUBLIC_URL is not the address of a site.",
+                hint="A scheme and a host, no path: https://relay.example.com.",
+                id="costrouter.E012",
+            )
+        )
+    if settings.EMAIL_URL and not settings.PUBLIC_URL and "*" in settings.ALLOWED_HOSTS:
+        found.append(
+            Error(
+                "EMAIL_URL is set, but neither PUBLIC_URL nor ALLOWED_HOSTS is.",
+                hint="Else whoever asks for a password's link decides which host it leads to. Set PUBLIC_URL.",
+                id="costrouter.E013",
+            )
+        )
+    for provider, pair in settings.SIGN_IN_PROVIDERS.items():
+        if any(pair) and not all(pair):
+            name = provider.upper()
+            missing = f"{name}_CLIENT_ID" if pair[1] else f"{name}_CLIENT_SECRET"
+            found.append(
+                Error(
+                    f"{missing} is missing.",
+                    hint=f"Sign-in with {provider} takes both {name}_CLIENT_ID and {name}_CLIENT_SECRET, or neither.",
+                    id="costrouter.E014",
+                )
+            )
+    if settings.CONTACT and not (_is_address(settings.CONTACT) or settings.CONTACT.startswith(("https://", "http://"))):
+        found.append(
+            Error("CONTACT is neither an e-mail address nor a URL.", hint="ops@example.com", id="costrouter.E015")
+        )
+    if not _is_address(parseaddr(settings.DEFAULT_FROM_EMAIL)[1]):
+        found.append(
+            Error(
+                "DEFAULT_FROM_EMAIL is not an e-mail address.",
+                hint="CostRouter <costrouter@example.com>",
+                id="costrouter.E016",
+            )
+        )
+    return found
+
+
+def _is_site(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not (parts.path or parts.query or "@" in url)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return True
 
 
 @register()

@@ -22,6 +22,7 @@ def messages() -> dict[str | None, CheckMessage]:
     found = [
         *checks.secrets_are_set(),
         *checks.network_settings_are_valid(),
+        *checks.sign_in_settings_are_valid(),
         *checks.environment_can_be_read(),
     ]
     return {message.id: message for message in found}
@@ -43,6 +44,13 @@ def test_nothing_to_say_of_good_settings() -> None:
         ("E007", "PORT", 70000, "PORT is out of range", "between 1 and 65535"),
         ("E008", "MAX_BODY_BYTES", 10, "MAX_BODY_BYTES is out of range", "Between 1024"),
         ("E010", "REDIS_URL", "http://x", "REDIS_URL is not a Redis URL", "redis://"),
+        ("E012", "PUBLIC_URL", "relay.example.com", "PUBLIC_URL is not the address", "https://relay.example.com"),
+        ("E012", "PUBLIC_URL", "https://relay.example.com/app", "PUBLIC_URL is not the address", "no path"),
+        ("E013", "EMAIL_URL", "smtp://mail.example", "neither PUBLIC_URL nor ALLOWED_HOSTS", "Set PUBLIC_URL"),
+        ("E014", "SIGN_IN_PROVIDERS", {"github": ("id", "")}, "GITHUB_CLIENT_SECRET is missing", "or neither"),
+        ("E014", "SIGN_IN_PROVIDERS", {"google": ("", "secret!")}, "GOOGLE_CLIENT_ID is missing", "or neither"),
+        ("E015", "CONTACT", "the admin", "CONTACT is neither", "ops@example.com"),
+        ("E016", "DEFAULT_FROM_EMAIL", "CostRouter", "DEFAULT_FROM_EMAIL is not", "costrouter@example.com"),
         ("E011", "WEB_WORKERS", 0, "WEB_WORKERS must be at least 1", "One a core"),
     ],
 )
@@ -66,6 +74,10 @@ def test_each_check(settings: Any, number: str, name: str, value: object, words:
         ("DATABASE_URL", "mysql://u:hunter2@h/n", "DATABASE_URL is not the URL of a database that is supported."),
         ("DATABASE_URL", "postgres://u:hunter2@h:x/n", "DATABASE_URL is not the URL of a database that is supported."),
         ("DATABASE_URL", "hunter2", "DATABASE_URL is not the URL of a database that is supported."),
+        ("SIGN_UP", "maybe", "SIGN_UP is neither open nor closed."),
+        ("EMAIL_URL", "hunter2", "EMAIL_URL is not the URL of a mail server."),
+        ("EMAIL_URL", "http://u:hunter2@mail.example", "EMAIL_URL is not the URL of a mail server."),
+        ("EMAIL_URL", "smtp://u:hunter2@mail.example:port", "EMAIL_URL is not the URL of a mail server."),
     ],
 )
 def test_value_that_cannot_be_read(settings: Any, name: str, value: str, words: str) -> None:
@@ -109,6 +121,45 @@ def test_values_are_read_as_what_they_are() -> None:
     assert given.values["WEB_WORKERS"] == 1
     assert given.values["LOG_LEVEL"] == "WARNING"
     assert given.values["DATABASE"]["PASSWORD"] == "p@ss"
+
+
+SMTP = "django.core.mail.backends.smtp.EmailBackend"
+
+
+@pytest.mark.parametrize(
+    ("url", "mail"),
+    [
+        ("", {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}),
+        ("smtp://mail", {"EMAIL_BACKEND": SMTP, "EMAIL_HOST": "mail", "EMAIL_PORT": 25}),
+        (
+            "smtp+tls://user%40x:p%40ss@mail.example",
+            {
+                "EMAIL_BACKEND": SMTP,
+                "EMAIL_HOST": "mail.example",
+                "EMAIL_PORT": 587,
+                "EMAIL_HOST_USER": "user@x",
+                "EMAIL_HOST_PASSWORD": "p@ss",
+                "EMAIL_USE_TLS": True,
+            },
+        ),
+        (
+            "smtps://mail.example:2465/",
+            {"EMAIL_BACKEND": SMTP, "EMAIL_HOST": "mail.example", "EMAIL_PORT": 2465, "EMAIL_USE_SSL": True},
+        ),
+    ],
+)
+def test_mail_servers(url: str, mail: dict[str, Any]) -> None:
+    given = load(environment={"EMAIL_URL": url})
+    assert given.problems == ()
+    assert {name: value for name, value in given.values["MAIL"].items() if value != ""} == mail
+
+
+def test_sign_up_is_closed_where_its_setting_cannot_be_read() -> None:
+    assert load(environment={"SIGN_UP": "Closed"}).values["SIGN_UP"] == "closed"
+    assert load(environment={"SIGN_UP": "opne"}).values["SIGN_UP"] == "closed"
+    assert load(environment={"PUBLIC_URL": "https://relay.example.com/"}).values["PUBLIC_URL"] == (
+        "https://relay.example.com"
+    )
 
 
 def manage(*arguments: str, var_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
