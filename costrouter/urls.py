@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from costrouter.dashboard.views import hide_checklist
 from costrouter.home import home
 from costrouter.sign_in import views as sign_in
 
@@ -14,6 +15,7 @@ urlpatterns = [
     path("accounts/", include("costrouter.sign_in.urls")),
     path("admin/login/", sign_in.admin_login),
     path("admin/logout/", account_views.logout),
+    path("admin/hide-checklist/", hide_checklist, name="hide-checklist"),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("costrouter.api.urls")),

@@ -23,6 +23,9 @@ from costrouter.admin_filters import ChannelFilter, KeyFilter, ModelFilter
 from costrouter.lib.money import usd_text
 from costrouter.lib.units import UNITS
 
+# Day totals are there to add up long spans.
+MOST_TOTALS = 100_000
+
 
 @admin.register(Hold)
 class HoldAdmin(ReadOnlyAdmin):
@@ -58,6 +61,7 @@ class HoldAdmin(ReadOnlyAdmin):
         waiting = sums(rows.filter(captured=True), amount="amount_nanos")
         return {
             "limited": running["limited"] or waiting["limited"],
+            "most": running["most"],
             "rows": running["rows"] + waiting["rows"],
             "cells": [
                 count_total("Running", running["rows"]),
@@ -170,9 +174,17 @@ class DayTotalAdmin(ReadOnlyAdmin):
         return (queryset.filter(model=term) if term else queryset), False
 
     def totals(self, rows: QuerySet[Any]) -> dict[str, Any]:
-        found = sums(rows, requests="requests", failures="failures", cost="cost_nanos", upstream="upstream_cost_nanos")
+        found = sums(
+            rows,
+            most=MOST_TOTALS,
+            requests="requests",
+            failures="failures",
+            cost="cost_nanos",
+            upstream="upstream_cost_nanos",
+        )
         return {
             "limited": found["limited"],
+            "most": found["most"],
             "rows": found["rows"],
             "cells": [
                 count_total("Requests", found["requests"]),

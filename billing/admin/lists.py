@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
+from django.contrib.admin.views.main import PAGE_VAR
 from django.core.paginator import Paginator
 from django.core.validators import EMPTY_VALUES
-from django.db.models import QuerySet, Sum
+from django.db.models import Count, QuerySet, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -16,11 +17,15 @@ from unfold.utils import parse_date_str
 
 from billing.admin.names import attach_names
 from costrouter.admin_base import PlainList
+from costrouter.lib import ids
 from costrouter.lib.ids import request_id_at
 from costrouter.lib.money import usd_text
 
 MOST_COUNTED = 10_000
-MOST_SUMMED = 100_000
+MOST_SUMMED = 20_000
+# Where a filter has no index, so many rows are looked through for a page; beyond, a link looks further back.
+MOST_LOOKED_THROUGH = 20_000
+BEFORE = "before"
 # A record's time and the time within its request id differ by moments; this is far more.
 SLACK = timedelta(hours=1)
 
@@ -32,6 +37,9 @@ class BoundedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
+        known: int | None = getattr(self.object_list, "known_count", None)
+        if known is not None:
+            return min(known, MOST_COUNTED)
         return self.object_list.order_by()[:MOST_COUNTED].count()  # type: ignore[union-attr]
 
     @property
@@ -43,21 +51,77 @@ class TotalsList(PlainList):
     """A list with names for loose keys, and with totals of all that the filters let through."""
 
     def get_results(self, request: HttpRequest) -> None:
+        self.totals = self.model_admin.totals(self.queryset)
+        # What was summed up was counted too: the paginator need not do so again.
+        self.queryset.known_count = self.totals["rows"]
         super().get_results(request)
         self.result_list = attach_names(self.result_list)
-        self.totals = self.model_admin.totals(self.queryset)
         self.caption = next((spec.caption() for spec in self.filter_specs if isinstance(spec, PeriodFilter)), "")
 
 
-def sums(rows: QuerySet[Any], **columns: str) -> dict[str, Any]:
-    """Sums over at most the latest `MOST_SUMMED` rows, and whether there were more."""
-    latest = rows.order_by("-pk")[:MOST_SUMMED]
-    found = latest.aggregate(**{name: Sum(column) for name, column in columns.items()})
-    rows_counted = latest.count()
+class LookList(TotalsList):
+    """A list of requests that filters without an index look through in bounded steps, the newest first.
+
+    The admin's `indexed` names the filters' parameters that an index helps with. With any other, a page is about the
+    latest `MOST_LOOKED_THROUGH` of those that the indexed ones let through, before `?before=ID` where that is given;
+    `look` says how far that was, and where to look further.
+    """
+
+    look: dict[str, Any] | None = None
+
+    def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        found = super().get_filters_params(params)
+        found.pop(BEFORE, None)
+        return found
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
+        rows = super().get_queryset(request, exclude_parameters)
+        before = str(self.params.get(BEFORE, ""))
+        if before and ids.may_be_id(before):
+            rows = rows.filter(pk__lt=before[:40])
+        else:
+            before = ""
+        if not self._is_narrowed():
+            return rows
+        wide = self._by_index(request)
+        if before:
+            wide = wide.filter(pk__lt=before[:40])
+        nth = wide.order_by("-pk").values_list("pk", "created_at")[MOST_LOOKED_THROUGH - 1 : MOST_LOOKED_THROUGH]
+        bound = next(iter(nth), None)
+        self.look = {"further": None, "back_to": None, "before": before}
+        if bound is None:
+            return rows
+        further = self.get_query_string({BEFORE: bound[0]}, [PAGE_VAR])
+        self.look |= {"further": further, "back_to": bound[1]}
+        return rows.filter(pk__gte=bound[0])
+
+    def _is_narrowed(self) -> bool:
+        """Whether a filter or a search without an index is chosen. A request's own id needs no other."""
+        if self.query.strip():
+            return not self.query.strip().startswith("req_")
+        asked = {name for name, values in self.get_filters_params().items() if any(values)}
+        return bool(asked - set(self.model_admin.indexed))
+
+    def _by_index(self, request: HttpRequest) -> QuerySet[Any]:
+        """What the indexed filters alone let through."""
+        rows = self.root_queryset
+        for spec in self.filter_specs:
+            if set(spec.expected_parameters()) <= set(self.model_admin.indexed):
+                found = spec.queryset(request, rows)
+                rows = rows if found is None else found
+        return rows
+
+
+def sums(rows: QuerySet[Any], *, most: int = MOST_SUMMED, **columns: str) -> dict[str, Any]:
+    """Sums over at most the latest `most` rows, how many those are, and whether there may be more. One query."""
+    latest = rows.order_by("-pk")[:most]
+    found = latest.aggregate(row_count=Count("pk"), **{name: Sum(column) for name, column in columns.items()})
+    counted = int(found.pop("row_count"))
     return {
         **{name: int(value or 0) for name, value in found.items()},
-        "rows": rows_counted,
-        "limited": rows_counted >= MOST_SUMMED,
+        "rows": counted,
+        "limited": counted >= most,
+        "most": f"{most:,}",
     }
 
 

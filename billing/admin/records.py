@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter, DropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
 from billing.admin.lists import (
     BoundedPaginator,
     DayRangeFilter,
+    LookList,
     PeriodFilter,
-    TotalsList,
     count_total,
     money_total,
     sums,
@@ -38,6 +38,27 @@ VARIANTS = {
 }
 
 
+class TroubleFilter(DropdownFilter):
+    """Requests that went wrong as day totals count it, or that cost more than was held for them."""
+
+    title = "trouble"
+    parameter_name = "trouble"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("failed", "Failed"), ("overrun", "Cost more than was held")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "overrun":
+            return queryset.filter(overrun_nanos__gt=0)
+        if self.value() != "failed":
+            return queryset
+        # A refusal counts where something was held, or a channel tried.
+        tried = Q(held_nanos__gt=0) | Q(cost_nanos__gt=0) | ~Q(attempts=[])
+        return queryset.filter(
+            Q(status=UsageRecord.Status.UPSTREAM_ERROR) | (Q(status=UsageRecord.Status.REFUSED) & tried)
+        )
+
+
 @admin.register(UsageRecord)
 class UsageRecordAdmin(ReadOnlyAdmin):
     """Records of requests."""
@@ -48,6 +69,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         PeriodFilter,
         ("created_at", DayRangeFilter),
         ("status", ChoicesDropdownFilter),
+        TroubleFilter,
         ModelFilter,
         GroupFilter,
         ("organization", AutocompleteSelectFilter),
@@ -64,6 +86,11 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     ordering = ("-request_id",)
     list_before_template = "admin/parts/totals.html"
     sortable_by = ()
+    # The parameters of filters that the primary key or an index finds rows by.
+    indexed = (
+        *("period", "created_at_from", "created_at_to"),
+        *("organization__id__exact", "organization__isnull", "api_key__id__exact", "api_key__isnull"),
+    )
     fieldsets = (
         (
             None,
@@ -83,7 +110,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
     )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return TotalsList
+        return LookList
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         """An exact id: a pattern would read the whole table."""
@@ -97,6 +124,7 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         found = sums(rows, cost="cost_nanos", upstream="upstream_cost_nanos", overrun="overrun_nanos")
         return {
             "limited": found["limited"],
+            "most": found["most"],
             "rows": found["rows"],
             "cells": [
                 count_total("Requests", found["rows"]),
