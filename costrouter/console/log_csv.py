@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zlib
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC
 from typing import Any
@@ -15,7 +16,7 @@ from costrouter.lib.money import nanos_to_usd
 from costrouter.lib.units import UNITS
 from relay.tasks import in_thread
 
-CHUNK = 1_000
+CHUNK = 2_000
 COLUMNS = (
     *("request_id", "time_utc", "api_key", "member", "endpoint", "model", "group", "status", "http_status"),
     *("error_code", "streamed", "estimated", *UNITS, "rate", "cost_usd", "first_byte_ms", "duration_ms"),
@@ -82,3 +83,14 @@ async def stream(reach: Reach, chosen: LogFilter) -> AsyncIterator[bytes]:
         if older is None:
             return
         before = older
+
+
+async def gzipped(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """One gzip member, in which every part can be read as soon as it is there.
+
+    Django's middleware would make each part a member of its own, of which many clients read only the first.
+    """
+    packer = zlib.compressobj(level=1, wbits=31)
+    async for part in parts:
+        yield packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH)
+    yield packer.flush()

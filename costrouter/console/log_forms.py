@@ -107,7 +107,7 @@ class LogForm(forms.Form):
         return LogFilter(
             key_id=int(key) if key else None,
             user_id=int(user) if user else None,
-            model=given.get("model", "").replace("\x00", ""),
+            model=given.get("model", ""),
             group=given.get("group", ""),
             endpoint=given.get("endpoint", ""),
             status=given.get("status", ""),

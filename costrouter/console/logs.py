@@ -21,7 +21,7 @@ from billing.logs import LogFilter, LogPage
 from billing.models import Price, UsageRecord
 from billing.pricing import INPUT_UNITS
 from costrouter.console.access import ConsoleRequest, console_page
-from costrouter.console.log_csv import stream
+from costrouter.console.log_csv import gzipped, stream
 from costrouter.console.log_forms import LogForm
 from costrouter.console.usage_text import usage_text
 from costrouter.keys import usable_groups
@@ -102,7 +102,12 @@ def export(request: ConsoleRequest) -> HttpResponse | StreamingHttpResponse:
         return HttpResponse(form.errors.as_text(), status=400, content_type="text/plain; charset=utf-8")
     if chosen.start is None:
         chosen = replace(chosen, start=(chosen.end or now) - timedelta(days=EXPORT_DAYS))
-    response = StreamingHttpResponse(stream(reach, chosen), content_type="text/csv; charset=utf-8")
+    rows = stream(reach, chosen)
+    packs = "gzip" in request.headers.get("Accept-Encoding", "")
+    response = StreamingHttpResponse(gzipped(rows) if packs else rows, content_type="text/csv; charset=utf-8")
+    response.headers["Vary"] = "Accept-Encoding"
+    if packs:
+        response.headers["Content-Encoding"] = "gzip"
     response.headers["Content-Disposition"] = f'attachment; filename="usage-{now:%Y-%m-%d-%H%M}.csv"'
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -132,7 +137,7 @@ def detail(request: ConsoleRequest, request_id: str) -> HttpResponse:
         "is_long": long_above is not None and taken > long_above,
         "taken": taken,
         "help": help_for(record.error_code, record.status),
-        "attempts": [attempt for attempt in record.attempts if isinstance(attempt, dict)],
+        "attempts": [{name: attempt.get(name) for name in ("name", "outcome", "ms")} for attempt in record.attempts],
         "bar": _bar(record),
     }
     return render(request, "console/log.html", context)
