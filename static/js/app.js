@@ -121,8 +121,17 @@
     select(last > 0 ? last : 0, false);
   };
 
+  // What scrolls sideways can be scrolled with the keyboard.
+  const widths = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }
+  });
+
   const prepare = (part) => {
     for (const box of part.querySelectorAll("[data-tabs]")) makeTabs(box);
+    for (const box of part.querySelectorAll(".table-wrap, pre")) widths.observe(box);
     showTheme();
   };
 
