@@ -48,7 +48,7 @@ def page(client, path="/docs/", **options):
 
 def shown(html):
     """The endpoints of a page, in its order."""
-    return re.findall(r'<details class="ref-entry" id="([^"]+)"', html)
+    return re.findall(r'<details class="ref-entry" id="api-([^"]+)"', html)
 
 
 def test_every_endpoint_has_its_words_and_no_words_are_without_one():
@@ -63,7 +63,7 @@ def test_the_page_has_every_endpoint_and_counts_those_of_models(reader):
     assert counts == [("Model API endpoints", "30"), ("Categories", "8"), ("Authentication", "API Key")]
     for entry in ENTRIES.values():
         assert f"<h4>{entry.doc.title}</h4>" in html
-        assert f'href="/docs/#{entry.name}"' in html
+        assert f'href="/docs/#api-{entry.name}"' in html
 
 
 def test_what_the_seed_asks_for_is_there(reader):

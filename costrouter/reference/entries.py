@@ -24,8 +24,13 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Its name: its anchor, and the last part of its page's address."""
+        """Its name, and the last part of its page's address."""
         return self.endpoint.name
+
+    @property
+    def anchor(self) -> str:
+        """Where it is on the page. Prefixed: every page has something called "messages"."""
+        return f"api-{self.endpoint.name}"
 
     @property
     def is_websocket(self) -> bool:

@@ -10,7 +10,7 @@
     const entries = all("[data-entry]").map((element) => ({
       element,
       text: [
-        element.id,
+        element.id.replace("api-", ""),
         element.querySelector("summary").textContent,
         ...all("p:first-child, .pairs dd, .ref-params th[scope=row]", element).map((part) => part.textContent),
       ]
