@@ -66,9 +66,10 @@ class AuditPage:
 
 
 def audit_page(
-    *, organization_id: int, wanted: AuditFilter | None = None, before: int | None = None, size: int = PAGE_SIZE
+    *, organization_id: int, wanted: AuditFilter | None = None, before: int | None = None, size: int | None = None
 ) -> AuditPage:
     """A page of an organization's entries, those before the entry of that number. Six queries at most."""
+    size = size or PAGE_SIZE
     rows = AuditEntry.objects.filter(organization_id=organization_id).order_by("-id")
     if before is not None:
         rows = rows.filter(pk__lt=before)
