@@ -147,8 +147,10 @@ def entries_of(*, organization_id: int, period: Period) -> list[Entry]:
     return _with_members(organization_id, rows.filter(created_at__lt=_start(period.last + timedelta(days=1))))
 
 
-def ledger(*, organization_id: int, period: Period, limit: int) -> tuple[list[LedgerLine], bool]:
-    """The last `limit` lines of a period, the newest first, and whether there are more.
+def ledger(
+    *, organization_id: int, period: Period, days: Iterable[DayUsage], limit: int
+) -> tuple[list[LedgerLine], bool]:
+    """The last `limit` lines of a period, the newest first, and whether there are more. `days`: its usage.
 
     A day's usage stands after what people did that day.
     """
@@ -156,7 +158,6 @@ def ledger(*, organization_id: int, period: Period, limit: int) -> tuple[list[Le
         (entry.at.astimezone(UTC).date(), entry, 0, entry.amount_nanos)
         for entry in entries_of(organization_id=organization_id, period=period)
     ]
-    days = usage.by_day(Reach(organization_id, None), period)
     lines += [(row.day, None, row.totals.requests, -row.totals.cost_nanos) for row in days if row.totals.requests]
     lines.sort(key=lambda line: (line[0], line[1] is None))
     balance = balance_before(organization_id=organization_id, day=period.first)

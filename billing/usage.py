@@ -81,12 +81,37 @@ def models_of(rows: Iterable[tuple[date, str, Totals]]) -> list[ModelUsage]:
 
 def by_key(scope: Scope, period: Period, *, limit: int | None = None) -> list[KeyUsage]:
     """Keys, the dearest first; deleted ones keep their row, and the playground's keys share one."""
+    return _dearest(_key_rows(_per_key(scope, period)), limit)
+
+
+def by_member(scope: Scope, period: Period, *, limit: int | None = None) -> list[MemberUsage]:
+    """Members, the one who spent most first. What a key used is its user's."""
+    return _dearest(_member_rows(_per_key(scope, period)), limit)
+
+
+def by_key_and_member(
+    scope: Scope, period: Period, *, limit: int | None = None
+) -> tuple[list[KeyUsage], list[MemberUsage]]:
+    """Both, from one read."""
+    found = _per_key(scope, period)
+    return _dearest(_key_rows(found), limit), _dearest(_member_rows(found), limit)
+
+
+_PerKey = list[tuple[int, ApiKey | None, Totals]]
+
+
+def _per_key(scope: Scope, period: Period) -> _PerKey:
+    """Sums by the number of a key, each with its key; None for a key that is gone altogether."""
     found = {row["api_key_id"]: _totals(row) for row in _grouped(scope, period, "api_key_id")}
-    keys = _keys(found)
+    wanted = ApiKey.objects.filter(pk__in=list(found))
+    keys = {key.pk: key for key in wanted.only("name", "prefix", "purpose", "deleted_at", "user_id")}
+    return [(number, keys.get(number), sums) for number, sums in found.items()]
+
+
+def _key_rows(found: _PerKey) -> list[KeyUsage]:
     rows: list[KeyUsage] = []
     playground: Totals | None = None
-    for number, sums in found.items():
-        key = keys.get(number)
+    for number, key, sums in found:
         if key is None:
             rows.append(KeyUsage(number or None, "", "", False, True, None, sums))
         elif key.purpose == ApiKey.Purpose.PLAYGROUND:
@@ -95,16 +120,12 @@ def by_key(scope: Scope, period: Period, *, limit: int | None = None) -> list[Ke
             rows.append(KeyUsage(number, key.name, key.prefix, False, key.deleted_at is not None, key.user_id, sums))
     if playground is not None:
         rows.append(KeyUsage(None, "", "", True, False, None, playground))
-    return _dearest(rows, limit)
+    return rows
 
 
-def by_member(scope: Scope, period: Period, *, limit: int | None = None) -> list[MemberUsage]:
-    """Members, the one who spent most first. What a key used is its user's."""
-    found = {row["api_key_id"]: _totals(row) for row in _grouped(scope, period, "api_key_id")}
-    keys = _keys(found)
+def _member_rows(found: _PerKey) -> list[MemberUsage]:
     by_user: dict[int | None, Totals] = {}
-    for number, sums in found.items():
-        key = keys.get(number)
+    for _number, key, sums in found:
         user_id = key.user_id if key is not None else None
         by_user[user_id] = by_user[user_id] + sums if user_id in by_user else sums
     users = User.objects.only("email", "name").in_bulk([number for number in by_user if number is not None])
@@ -112,7 +133,7 @@ def by_member(scope: Scope, period: Period, *, limit: int | None = None) -> list
     for user_id, sums in by_user.items():
         user = users.get(user_id) if user_id is not None else None
         rows.append(MemberUsage(user_id, user.email if user else "", user.name if user else "", sums))
-    return _dearest(rows, limit)
+    return rows
 
 
 def by_organization(period: Period, *, limit: int | None = None) -> list[OrganizationUsage]:
@@ -222,11 +243,6 @@ def _totals(row: Any) -> Totals:
     )
 
 
-def _keys(numbers: Iterable[int]) -> dict[int, ApiKey]:
-    wanted = ApiKey.objects.filter(pk__in=list(numbers))
-    return {key.pk: key for key in wanted.only("name", "prefix", "purpose", "deleted_at", "user_id")}
-
-
 class _Row(Protocol):
     @property
     def totals(self) -> Totals: ...
@@ -257,6 +273,7 @@ __all__ = [
     "by_day",
     "by_day_and_model",
     "by_key",
+    "by_key_and_member",
     "by_member",
     "by_model",
     "by_organization",

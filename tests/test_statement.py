@@ -10,10 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.models import Membership, Organization
+from accounts.selectors import Reach
 from accounts.services import create_user
+from billing import usage
 from billing.models import DayTotal, LedgerEntry, Wallet
 from billing.settlement import settle
-from billing.statement import Statement, balance_before, entries_of, ledger, months, statement
+from billing.statement import LedgerLine, Statement, balance_before, entries_of, ledger, months, statement
 from billing.usage import Period, month_of
 from tests.money import Bank, bank_fixture  # noqa: F401
 
@@ -54,6 +56,11 @@ class Paper:
 @pytest.fixture
 def paper(db: None) -> Paper:
     return Paper()
+
+
+def lines_of(organization_id: int, period: Period, limit: int) -> tuple[list[LedgerLine], bool]:
+    days = usage.by_day(Reach(organization_id, None), period)
+    return ledger(organization_id=organization_id, period=period, days=days, limit=limit)
 
 
 def at(month: int, day: int, hour: int = 12, year: int = 2026) -> datetime:
@@ -151,14 +158,14 @@ def test_the_ledger_has_entries_and_days_of_usage_with_the_balance_after_each(pa
     paper.used(date(2026, 5, 4), 8)
     paper.entry(at(5, 4, 1), -20, kind="debit")
 
-    lines, more = ledger(organization_id=paper.organization, period=MAY, limit=10)
+    lines, more = lines_of(paper.organization, MAY, 10)
 
     assert more is False
     assert [
         (line.day.day, line.entry.kind if line.entry else "", line.requests, line.amount_nanos, line.balance_nanos)
         for line in lines
     ] == [(4, "", 1, -8, 1_015), (4, "debit", 0, -20, 1_023), (2, "", 6, -7, 1_043), (2, "credit", 0, 50, 1_050)]
-    assert ledger(organization_id=paper.organization, period=MAY, limit=2) == (lines[:2], True)
+    assert lines_of(paper.organization, MAY, 2) == (lines[:2], True)
 
 
 def test_who_the_operators_are_is_not_said(paper: Paper):
@@ -200,5 +207,5 @@ def test_every_month_is_exact_whatever_happened(paper: Paper, moves, costs):
         opening = found.closing_nanos
     assert opening == sum(amount for _, amount in moves) - sum(costs.values())
     whole = Period(start, today)
-    rows, _ = ledger(organization_id=organization.pk, period=whole, limit=1_000)
+    rows, _ = lines_of(organization.pk, whole, 1_000)
     assert (rows[0].balance_nanos if rows else 0) == opening

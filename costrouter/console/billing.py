@@ -94,7 +94,10 @@ def _page(request: ConsoleRequest, form: RedeemForm, *, status: int = 200) -> Ht
     choice = chosen(request.GET.get("period"), today, default="month")
     days = usage.by_day_and_model(reach, choice.period)
     money = credits_of(organization_id=organization_id)
-    lines, more = ledger(organization_id=organization_id, period=choice.period, limit=LEDGER_ROWS)
+    lines, more = ledger(
+        organization_id=organization_id, period=choice.period, days=usage.days_of(days), limit=LEDGER_ROWS
+    )
+    keys, members = usage.by_key_and_member(reach, choice.period, limit=ROWS)
     context: dict[str, Any] = {
         "form": form,
         "may_redeem": allows(request.member.role, "billing.redeem"),
@@ -105,8 +108,8 @@ def _page(request: ConsoleRequest, form: RedeemForm, *, status: int = 200) -> Ht
         "sums": sum_of(totals for _day, _model, totals in days),
         "spend_chart": spend_chart(days, choice.period),
         "by_model": usage.models_of(days)[:ROWS],
-        "by_key": [(key_name(row), key_url(row), row) for row in usage.by_key(reach, choice.period, limit=ROWS)],
-        "by_member": usage.by_member(reach, choice.period, limit=ROWS),
+        "by_key": [(key_name(row), key_url(row), row) for row in keys],
+        "by_member": members,
         "budgets": [
             (row, WINDOWS[row.state.window])
             for row in budgets_of(organization_id=organization_id, today=today, limit=ROWS)
