@@ -121,10 +121,11 @@
     select(last > 0 ? last : 0, false);
   };
 
-  // What scrolls sideways can be scrolled with the keyboard.
+  // What scrolls can be scrolled with the keyboard.
   const widths = new ResizeObserver((entries) => {
     for (const { target } of entries) {
-      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      const scrolls = target.scrollWidth > target.clientWidth || target.scrollHeight > target.clientHeight;
+      if (scrolls) target.tabIndex = 0;
       else target.removeAttribute("tabindex");
     }
   });
