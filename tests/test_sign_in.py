@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
+from django.apps import apps
 from django.contrib.auth import get_user
 from django.core import mail
 from django.test import Client
@@ -390,3 +392,20 @@ def test_every_form_needs_its_token(alice: User) -> None:
     strict = Client(enforce_csrf_checks=True)
     assert enter(strict).status_code == 403
     assert signed_in(strict) is None
+
+
+def test_people_from_before_addresses_were_verified_keep_getting_in(visitor: Client) -> None:
+    """Their rows have no address of allauth's, and may be spelled in capitals."""
+    alice = create_user(email="alice@example.com", password=PASSWORD)
+    bob = create_user(email="bob@example.com", password=PASSWORD)
+    EmailAddress.objects.all().delete()
+    User.objects.filter(pk=alice.pk).update(email="Alice@example.com")
+    migration = importlib.import_module("accounts.migrations.0006_verified_addresses")
+    for _ in range(2):
+        migration.verify(apps, None)
+    assert list(EmailAddress.objects.order_by("user").values_list("user", "email", "verified", "primary")) == [
+        (alice.pk, "alice@example.com", True, True),
+        (bob.pk, "bob@example.com", True, True),
+    ]
+    enter(visitor)
+    assert signed_in(visitor) == "alice@example.com"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.contrib.auth import get_user
-from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.models import AnonymousUser, Permission
+from django.core.management import CommandError, call_command
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from accounts.services import create_user
 from costrouter.sign_in.staff import staff_mfa_missing
 
@@ -88,3 +90,46 @@ def test_whom_it_concerns(operator: User, settings: Any) -> None:
     settings.STAFF_MFA = False
     Authenticator.objects.all().delete()
     assert not staff_mfa_missing(operator)
+
+
+# Who lost everything
+
+
+def test_operators_remove_second_factors_of_people_they_may_edit(visitor: Client) -> None:
+    boss = create_user(email="boss@example.com", is_staff=True, is_superuser=True)
+    colleague = create_user(email="colleague@example.com", is_staff=True)
+    colleague.user_permissions.set(Permission.objects.filter(codename__in=("change_user", "view_user")))
+    bob = create_user(email="bob@example.com")
+    for user in (boss, colleague, bob):
+        passkey(user)
+        RecoveryCodes.activate(user)
+    everyone = {"_selected_action": [boss.pk, colleague.pk, bob.pk], "action": "remove_second_factors", "index": 0}
+
+    visitor.force_login(colleague)
+    visitor.post("/admin/accounts/user/", everyone)
+    assert set(Authenticator.objects.values_list("user__email", flat=True)) == {
+        "boss@example.com",
+        "colleague@example.com",
+    }
+    entry = AuditEntry.objects.get(action="user.changed")
+    assert (entry.object_id, entry.actor_name) == (str(bob.pk), "colleague@example.com")
+    assert entry.changes == {"second factors": ["set", "none"]}
+
+    visitor.force_login(boss)
+    visitor.post("/admin/accounts/user/", everyone)
+    assert set(Authenticator.objects.values_list("user__email", flat=True)) == {"boss@example.com"}
+
+
+def test_command_for_the_last_operator(operator: User) -> None:
+    passkey(operator)
+
+    def run(email: str) -> str:
+        out = StringIO()
+        call_command("remove_second_factors", email, stdout=out)
+        return out.getvalue().strip()
+
+    assert run("Operator@example.com") == "removed"
+    assert not Authenticator.objects.exists()
+    assert run("operator@example.com") == "there was none"
+    with pytest.raises(CommandError, match=r"Nobody has the address nobody@example\.com"):
+        run("nobody@example.com")

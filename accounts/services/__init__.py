@@ -23,7 +23,7 @@ from accounts.services.invitations import (
 )
 from accounts.services.members import change_members, change_role, leave, remove_member
 from accounts.services.organizations import create_organization, save_organization, set_organizations_status
-from accounts.services.users import create_user, save_user, set_password
+from accounts.services.users import create_user, remove_second_factors, save_user, set_password
 
 __all__ = [
     "INVITATION_LIFE",
@@ -42,6 +42,7 @@ __all__ = [
     "leave",
     "open_invitation",
     "remove_member",
+    "remove_second_factors",
     "rotate_api_key",
     "save_api_key",
     "save_organization",

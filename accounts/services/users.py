@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 
@@ -63,6 +64,18 @@ def set_password(*, user: User, password: str | None) -> None:
     user.save(update_fields=["password"])
     changes = {"password": ("set" if before else "none", "replaced" if user.has_usable_password() else "none")}
     audit.record("user.changed", user, changes=changes)
+
+
+@transaction.atomic
+def remove_second_factors(*, users: Iterable[User]) -> int:
+    """Take away authenticator apps, passkeys and recovery codes of people who lost them. Returns how many people."""
+    changed = 0
+    for user in users:
+        removed, _ = Authenticator.objects.filter(user=user).delete()
+        if removed:
+            audit.record("user.changed", user, changes={"second factors": ("set", "none")})
+            changed += 1
+    return changed
 
 
 def _rights(user: User) -> dict[str, object]:
