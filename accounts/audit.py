@@ -150,7 +150,7 @@ def changed_fields(obj: models.Model, *, leave_out: Iterable[str] = ()) -> dict[
     """What a save of `obj` would change: field → (stored, new). Call it before the save; empty for a new object."""
     if obj.pk is None:
         return {}
-    stored = obj._meta.concrete_model._base_manager.filter(pk=obj.pk).first()
+    stored = obj._meta.model._base_manager.filter(pk=obj.pk).first()
     if stored is None:
         return {}
     skipped = {*leave_out, "password", "digest", "previous_digest", "credentials_encrypted", "last_login"}
