@@ -95,7 +95,7 @@ def model_groups(*, organization_id: int) -> list[GroupRate]:
 
 
 def model_offers(*, organization_id: int) -> list[Offer]:
-    """Every model that an organization may use now, by name. Five queries.
+    """Every model that an organization may use now, by name. Four queries.
 
     The rules are those of `relay.routing` and `relay.models_list`: a group admits the organization, an enabled channel
     in that group serves the model, and it has a standard price in force.

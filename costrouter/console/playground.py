@@ -47,8 +47,7 @@ def make_key(request: ConsoleRequest) -> HttpResponse:
     except ValidationError as error:
         return JsonResponse({"error": " ".join(error.messages)}, status=422)
     return JsonResponse(
-        {"key": made.secret, "group": made.key.group, "seconds": int(playground.KEY_LIFE.total_seconds())},
-        headers={"Cache-Control": "no-store"},
+        {"key": made.secret, "group": made.key.group, "seconds": int(playground.KEY_LIFE.total_seconds())}
     )
 
 
@@ -70,7 +69,7 @@ def _data(offers: list[Offer]) -> dict[str, Any]:
             "chat": "/v1/chat/completions",
             "log": reverse("console:log", args=["REQUEST"]),
         },
-        "errors": {code: [str(help.title), str(help.do)] for code, help in HELP.items()},
+        "errors": {code: str(help.title) for code, help in HELP.items()},
         "words": _words(),
     }
 

@@ -57,9 +57,8 @@
     const said = await answer.json().catch(() => ({}));
     const error = said.error || {};
     const code = String(error.code || "");
-    const [title, todo] = errors[code] || [words.failed, ""];
-    const text = [error.message, todo].filter(Boolean).join(" ");
-    return new Fault(title, text, { code, request: answer.headers.get("x-request-id") });
+    const title = errors[code] || words.failed;
+    return new Fault(title, error.message || "", { code, request: answer.headers.get("x-request-id") });
   };
 
   const post = async (body, signal, group) => {
@@ -190,6 +189,7 @@
       place.append(waiting);
       box.append(place);
       this.thread.scrollTop = this.thread.scrollHeight;
+      box.scrollIntoView({ block: "nearest" });
       this.thread.setAttribute("aria-busy", "true");
       this.abort = new AbortController();
       const seen = { text: "", reasoning: "", usage: null, request: "", first: null, ended: false };
@@ -222,8 +222,8 @@
         if (data === "[DONE]") continue;
         const chunk = JSON.parse(data);
         if (chunk.error) {
-          const [title, todo] = errors[chunk.error.code] || [words.failed, ""];
-          throw new Fault(title, [chunk.error.message, todo].filter(Boolean).join(" "), { request: seen.request });
+          const title = errors[chunk.error.code] || words.failed;
+          throw new Fault(title, chunk.error.message || "", { request: seen.request });
         }
         if (chunk.usage) seen.usage = chunk.usage;
         const choice = chunk.choices?.[0];
