@@ -182,6 +182,8 @@ class LedgerEntry(models.Model):
             models.Index(fields=["wallet", "id"], name="entry_by_wallet"),
             # Settlement writes an entry a second: what people did is found without walking through them.
             models.Index(fields=["wallet", "id"], condition=~Q(kind="usage"), name="entry_but_usage"),
+            # For the operator's list of some days of all wallets.
+            models.Index(fields=["created_at"], name="entry_by_time"),
         ]
 
     def __str__(self) -> str:

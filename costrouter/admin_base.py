@@ -113,6 +113,15 @@ class ReadOnlyAdmin(LightAdmin):
         return False
 
 
+class OfWallets:
+    """For lists that are filtered by wallet. Django takes its key, which is another relation, for a walk into it."""
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        if lookup == "wallet__organization__exact":
+            return True
+        return bool(super().lookup_allowed(lookup, value, request))  # type: ignore[misc]
+
+
 def _with_error(form: Any, error: ValidationError) -> Any:
     class FormWithError(form):  # type: ignore[misc]
         def _post_clean(self) -> None:

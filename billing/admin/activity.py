@@ -18,7 +18,7 @@ from billing.admin.lists import BoundedPaginator, TotalsList, count_total, money
 from billing.admin.names import name_of
 from billing.admin.record_tables import units_text
 from billing.models import DayTotal, Hold, ProcessLease, RefusalTally
-from costrouter.admin_base import ReadOnlyAdmin, badge, number, two_lines
+from costrouter.admin_base import OfWallets, ReadOnlyAdmin, badge, number, two_lines
 from costrouter.admin_filters import ChannelFilter, KeyFilter, ModelFilter
 from costrouter.lib.money import usd_text
 from costrouter.lib.units import UNITS
@@ -28,7 +28,7 @@ MOST_TOTALS = 100_000
 
 
 @admin.register(Hold)
-class HoldAdmin(ReadOnlyAdmin):
+class HoldAdmin(OfWallets, ReadOnlyAdmin):
     """Money set aside now: for requests that run, and for charges that settlement has not yet written."""
 
     list_display = ("request_id", "state", "organization", "amount", "model_name", "age", "process")

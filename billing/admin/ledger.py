@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, Sum
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.decorators import display
 from unfold.views import ChangeList
 
-from billing.admin.lists import BoundedPaginator, DayRangeFilter, TotalsList, count_total, money_total, sums
+from billing.admin.lists import BoundedPaginator, DayRangeFilter, LookList, count_total, money_total, sums
 from billing.admin.names import name_of
 from billing.models import LedgerEntry
-from costrouter.admin_base import ReadOnlyAdmin, badge, link, number, page_url
+from costrouter.admin_base import OfWallets, ReadOnlyAdmin, badge, link, number, page_url
 from costrouter.lib.money import usd_text
 
 VARIANTS = {
@@ -29,7 +29,7 @@ VARIANTS = {
 
 
 @admin.register(LedgerEntry)
-class LedgerEntryAdmin(ReadOnlyAdmin):
+class LedgerEntryAdmin(OfWallets, ReadOnlyAdmin):
     """Ledger entries."""
 
     list_display = ("number_of", "when", "organization", "kind_badge", "amount", "requests_text", "actor_name", "note")
@@ -47,13 +47,18 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     sortable_by = ()
     list_before_template = "admin/parts/totals.html"
+    indexed = ("wallet__organization__exact", "wallet__isnull", "created_at_from", "created_at_to")
     fieldsets = (
         (None, {"fields": (("organization", "kind_badge"), ("amount", "limit_change"), ("when", "requests_text"))}),
         ("Why", {"fields": ("note", "actor_name", "idempotency_key")}),
     )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return TotalsList
+        return LookList
+
+    def is_own_id(self, term: str) -> bool:
+        """A search is for an idempotency key, which is unique."""
+        return True
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         """An exact key: a pattern would read the whole table."""
@@ -61,15 +66,20 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
         return (queryset.filter(idempotency_key=term) if term else queryset), False
 
     def totals(self, rows: QuerySet[Any]) -> dict[str, Any]:
-        found = sums(rows, amount="amount_nanos", requests="requests")
-        added = sums(rows.filter(amount_nanos__gt=0), amount="amount_nanos")
+        found = sums(
+            rows,
+            amount="amount_nanos",
+            requests="requests",
+            added=Sum("amount_nanos", filter=Q(amount_nanos__gt=0)),
+        )
         return {
-            "limited": found["limited"] or added["limited"],
+            "limited": found["limited"],
+            "most": found["most"],
             "rows": found["rows"],
             "cells": [
                 count_total("Entries", found["rows"]),
-                money_total("Added", added["amount"]),
-                money_total("Taken", added["amount"] - found["amount"]),
+                money_total("Added", found["added"]),
+                money_total("Taken", found["added"] - found["amount"]),
                 money_total("Net change of balances", found["amount"]),
                 count_total("Requests charged", found["requests"]),
             ],

@@ -6,6 +6,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.contrib.admin.views.main import PAGE_VAR
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.core.validators import EMPTY_VALUES
 from django.db.models import Count, QuerySet, Sum
@@ -60,11 +61,11 @@ class TotalsList(PlainList):
 
 
 class LookList(TotalsList):
-    """A list of requests that filters without an index look through in bounded steps, the newest first.
+    """A list that filters without an index look through in bounded steps, the newest first.
 
-    The admin's `indexed` names the filters' parameters that an index helps with. With any other, a page is about the
-    latest `MOST_LOOKED_THROUGH` of those that the indexed ones let through, before `?before=ID` where that is given;
-    `look` says how far that was, and where to look further.
+    The admin's `indexed` names the filters' parameters that an index helps with, its `is_own_id` tells which searches
+    have one. With anything else, a page is about the latest `MOST_LOOKED_THROUGH` of what the indexed filters let
+    through, before `?before=ID` where that is given; `look` says how far that was, and where to look further.
     """
 
     look: dict[str, Any] | None = None
@@ -76,29 +77,35 @@ class LookList(TotalsList):
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         rows = super().get_queryset(request, exclude_parameters)
-        before = str(self.params.get(BEFORE, ""))
-        if before and ids.may_be_id(before):
-            rows = rows.filter(pk__lt=before[:40])
-        else:
-            before = ""
+        before = self._before()
+        rows = rows if before is None else rows.filter(pk__lt=before)
         if not self._is_narrowed():
             return rows
         wide = self._by_index(request)
-        if before:
-            wide = wide.filter(pk__lt=before[:40])
+        wide = wide if before is None else wide.filter(pk__lt=before)
         nth = wide.order_by("-pk").values_list("pk", "created_at")[MOST_LOOKED_THROUGH - 1 : MOST_LOOKED_THROUGH]
         bound = next(iter(nth), None)
-        self.look = {"further": None, "back_to": None, "before": before}
+        self.look = {"further": None, "back_to": None, "before": before is not None}
         if bound is None:
             return rows
         further = self.get_query_string({BEFORE: bound[0]}, [PAGE_VAR])
         self.look |= {"further": further, "back_to": bound[1]}
         return rows.filter(pk__gte=bound[0])
 
+    def _before(self) -> Any:
+        """The key to look further back from; None where there is none, or it is no key."""
+        asked = str(self.params.get(BEFORE, ""))
+        if not asked or len(asked) > 40 or not ids.may_be_id(asked):
+            return None
+        try:
+            return self.lookup_opts.pk.to_python(asked)
+        except ValidationError:
+            return None
+
     def _is_narrowed(self) -> bool:
-        """Whether a filter or a search without an index is chosen. A request's own id needs no other."""
+        """Whether a filter or a search without an index is chosen. A row's own id needs no other."""
         if self.query.strip():
-            return not self.query.strip().startswith("req_")
+            return not self.model_admin.is_own_id(self.query.strip())
         asked = {name for name, values in self.get_filters_params().items() if any(values)}
         return bool(asked - set(self.model_admin.indexed))
 
@@ -112,10 +119,13 @@ class LookList(TotalsList):
         return rows
 
 
-def sums(rows: QuerySet[Any], *, most: int = MOST_SUMMED, **columns: str) -> dict[str, Any]:
+def sums(rows: QuerySet[Any], *, most: int = MOST_SUMMED, **columns: str | Sum) -> dict[str, Any]:
     """Sums over at most the latest `most` rows, how many those are, and whether there may be more. One query."""
     latest = rows.order_by("-pk")[:most]
-    found = latest.aggregate(row_count=Count("pk"), **{name: Sum(column) for name, column in columns.items()})
+    found = latest.aggregate(
+        row_count=Count("pk"),
+        **{name: Sum(column) if isinstance(column, str) else column for name, column in columns.items()},
+    )
     counted = int(found.pop("row_count"))
     return {
         **{name: int(value or 0) for name, value in found.items()},

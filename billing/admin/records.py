@@ -120,6 +120,9 @@ class UsageRecordAdmin(ReadOnlyAdmin):
         by = "request_id" if term.startswith("req_") else "client_request_id"
         return queryset.filter(**{by: term}), False
 
+    def is_own_id(self, term: str) -> bool:
+        return term.startswith("req_")
+
     def totals(self, rows: QuerySet[Any]) -> dict[str, Any]:
         found = sums(rows, cost="cost_nanos", upstream="upstream_cost_nanos", overrun="overrun_nanos")
         return {
