@@ -82,20 +82,19 @@ def unit_label(unit: str) -> str:
 
 @register.filter
 def usd_short(nanos: int | None) -> str:
-    """Nanos as dollars, rounded half up: two decimals from a dollar on, four below it, never a false zero."""
+    """Nanos as dollars, rounded half up: two decimals from a dollar on, four below it, two digits of what is tiny."""
     if nanos is None:
         return "–"
-    size = abs(nanos)
-    if size == 0 or size >= money.NANOS_PER_USD:
-        return money.usd_text(_rounded(nanos, 10_000_000))
-    if size < 50_000:
-        return "> −$0.0001" if nanos < 0 else "< $0.0001"
-    return money.usd_text(_rounded(nanos, 100_000))
+    size, sign = abs(nanos), "-" if nanos < 0 else ""
+    if size == 0 or _rounded(size, 100_000) >= money.NANOS_PER_USD:
+        return sign + money.usd_text(_rounded(size, 10_000_000))
+    if size >= 100_000:
+        return f"{sign}${money.nanos_to_usd(_rounded(size, 100_000)):.4f}"
+    return sign + money.usd_text(_rounded(size, 10 ** max(0, len(str(size)) - 2)))
 
 
 def _rounded(nanos: int, step: int) -> int:
-    whole = money.divide_half_up(abs(nanos), step) * step
-    return -whole if nanos < 0 else whole
+    return money.divide_half_up(nanos, step) * step
 
 
 @register.filter
