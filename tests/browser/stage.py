@@ -15,17 +15,21 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 
+from accounts import audit
 from accounts import services as accounts
 from accounts.models import ApiKey, Membership, Organization, User
 from billing import services as billing
-from billing.models import Hold, Price, UsageRecord, Wallet
+from billing.books import window_start
+from billing.models import Budget, DayTotal, Hold, LedgerEntry, Price, UsageRecord, Wallet
 from billing.pricing import compile_rates
+from billing.redemption import codes_of, create_batch, redeem
 from billing.selectors import price_info
 from billing.settlement import settle
 from channels_app import services as channels
+from channels_app.health import Outcome, Tally, Verdict, record_outcomes
 from channels_app.models import CatalogueModel, Channel, ModelGroup
 
 USD = 1_000_000_000
@@ -127,20 +131,33 @@ def build(*, base_url: str = "https://api.openai.com/v1", requests: int = 900) -
     keys = [key for key, _ in made]
     for key, limit, window in ((keys[1], 40, "month"), (keys[2], 2, "week")):
         billing.save_budget(
-            budget=billing.Budget(organization=organization, api_key=key, limit_nanos=limit * USD, window=window)
+            budget=Budget(organization=organization, api_key=key, limit_nanos=limit * USD, window=window)
         )
-    wallet = billing.wallet_of(organization=organization)
-    billing.adjust(
-        wallet=wallet, amount_nanos=120 * USD, reason="Invoice 2026-0117", actor=operator, idempotency_key="stage:1"
-    )
-    billing.adjust(
-        wallet=billing.wallet_of(organization=others),
-        amount_nanos=25 * USD,
-        reason="Trial",
-        actor=operator,
-        idempotency_key="stage:2",
-    )
+    _credit(organization, 120, "Invoice 2026-0117", operator)
+    _credit(others, 25, "Trial", operator)
+    batch = create_batch(name="Launch week", amount_nanos=20 * USD, count=12, note="For the newsletter", actor=operator)
     _usage(organization, keys, requests)
+    with audit.acting(user=ada, via=audit.Via.CONSOLE, client_ip="203.0.113.7"):
+        redeem(member=ada.memberships.get(organization=organization), code=next(codes_of(batch)).code or "")
+        accounts.invite(
+            member=ada.memberships.get(organization=organization),
+            email="dev@northwind.example",
+            role=Membership.Role.MEMBER,
+            site_url="https://costrouter.example",
+        )
+        accounts.create_access_token(
+            member=ada.memberships.get(organization=organization),
+            name="Nightly report",
+            scopes=["usage:read", "billing:read"],
+            expires_at=timezone.now() + timedelta(days=90),
+        )
+        accounts.rotate_api_key(key=keys[1], overlap=timedelta(days=1))
+    _health()
+    for budget in Budget.objects.all():
+        # As the writer counts it: what the key spent in the window under way.
+        start = window_start(budget.window, timezone.now().date())
+        spent = DayTotal.objects.filter(api_key_id=budget.api_key_id, day__gte=start).aggregate(sum=Sum("cost_nanos"))
+        Budget.objects.filter(pk=budget.pk).update(spent_nanos=spent["sum"] or 0, window_start=start)
     stage = Stage(
         operator=operator,
         ada=ada,
@@ -158,6 +175,34 @@ def build(*, base_url: str = "https://api.openai.com/v1", requests: int = 900) -
     for person in (operator, ada, ben, carol):
         stage.sessions[person.email] = session_of(person)
     return stage
+
+
+def _credit(organization: Organization, usd: int, note: str, operator: User) -> None:
+    """Money that was put in before the usage began."""
+    wallet = billing.wallet_of(organization=organization)
+    LedgerEntry.objects.create(
+        wallet=wallet,
+        kind=LedgerEntry.Kind.CREDIT,
+        amount_nanos=usd * USD,
+        idempotency_key=f"stage:{organization.pk}",
+        actor=operator,
+        note=note,
+        created_at=timezone.now() - timedelta(days=DAYS + 2),
+    )
+    Wallet.objects.filter(pk=wallet.pk).update(balance_nanos=F("balance_nanos") + usd * USD)
+
+
+def _health() -> None:
+    """How the channels have done in the last hours: one of them badly."""
+    now = timezone.now().timestamp()
+    tallies = {}
+    for number, channel in enumerate(Channel.objects.order_by("pk")):
+        tallies[channel.pk] = tally = Tally()
+        for step in range(120):
+            failed = step % (7 if number == 1 else 60) == 0
+            verdict, outcome = (Verdict.FAILED, "status 529") if failed else (Verdict.OK, "ok")
+            tally.add(Outcome(channel.pk, "gpt-5", verdict, outcome, 700 + step, now - 60 * (120 - step)))
+    record_outcomes(tallies=tallies)
 
 
 def session_of(user: User) -> str:
