@@ -184,7 +184,7 @@ def test_budgets_belong_to_one_organization(wallet: Wallet):
         Budget(organization=hers, limit_nanos=1, api_key=his_key),
         Budget(organization=hers, limit_nanos=1, user=bob),
         Budget(organization=hers, limit_nanos=1, user=alice, api_key=her_key),
-        Budget(organization=hers, limit_nanos=1, window="week"),
+        Budget(organization=hers, limit_nanos=1, window="year"),
         Budget(organization=hers, limit_nanos=2**63),
     ]
     version = current_version()
