@@ -88,6 +88,12 @@ def part(name: str) -> SafeString:
     return _part(name, get_language() or "", settings.CONTACT)
 
 
+def nav_at(entry: Entry) -> SafeString:
+    """The contents, with an endpoint marked as the page that is open."""
+    mark = f'data-nav="{entry.anchor}"'
+    return SafeString(part("nav").replace(mark, f'{mark} aria-current="page"'))
+
+
 def counts() -> dict[str, int]:
     """What the page's head says."""
     return {"endpoints": len(MODEL_ENTRIES), "categories": len(MODEL_CATEGORIES)}

@@ -42,7 +42,7 @@ def endpoint(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "entry": entry,
         "section": pages.section(entry, level=2),
-        "nav": pages.part("nav"),
+        "nav": pages.nav_at(entry),
         "before": ordered[at - 1] if at else None,
         "after": ordered[at + 1] if at + 1 < len(ordered) else None,
     }

@@ -41,9 +41,10 @@ def _writer(
     """What writes a value in a language: on one line where it has room, else a part a line.
 
     `words`: for null and the like. `inside`: between braces and what they hold; `last`: after the last of many lines.
+    Of what is written, `before` is how much stands before it in its first line.
     """
 
-    def write(value: Any, *, depth: int = 0, room: int = WIDTH) -> str:
+    def write(value: Any, *, depth: int = 0, room: int = WIDTH, before: int = 0) -> str:
         if isinstance(value, Code):
             return value.text
         if isinstance(value, str):
@@ -58,10 +59,10 @@ def _writer(
         if not parts:
             return opened + closed
         line = opened + space + ", ".join(name + write(inner, room=_ALWAYS) for name, inner in parts) + space + closed
-        if len(line) + depth * len(indent) <= room:
+        if depth * len(indent) + before + len(line) + 1 <= room:
             return line
         start = indent * (depth + 1)
-        rows = [start + name + write(inner, depth=depth + 1, room=room - len(name) - 1) for name, inner in parts]
+        rows = [start + name + write(inner, depth=depth + 1, room=room, before=len(name)) for name, inner in parts]
         return opened + "\n" + ",\n".join(rows) + last + "\n" + indent * depth + closed
 
     return write

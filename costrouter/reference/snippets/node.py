@@ -39,7 +39,7 @@ def call_text(method: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _row(name: str, value: Any) -> str:
-    return f"  {name}: {js_literal(value, depth=1, room=WIDTH - len(name))},"
+    return f"  {name}: {js_literal(value, depth=1, before=len(name) + 2)},"
 
 
 def streaming(entry: Entry, after: tuple[str, ...]) -> str:

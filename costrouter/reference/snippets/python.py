@@ -36,7 +36,7 @@ def call_text(method: str, arguments: Mapping[str, Any]) -> str:
     line = f"{method}({', '.join(name + python_literal(value, room=10_000) for name, value in parts)})"
     if len(line) + len("response = ") <= WIDTH:
         return line
-    rows = [f"    {name}{python_literal(value, depth=1, room=WIDTH - len(name))}," for name, value in parts]
+    rows = [f"    {name}{python_literal(value, depth=1, before=len(name))}," for name, value in parts]
     return "\n".join([f"{method}(", *rows, ")"])
 
 
