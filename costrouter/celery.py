@@ -16,6 +16,7 @@ app = Celery("costrouter")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.autodiscover_tasks(["relay"], related_name="jobs")
+app.autodiscover_tasks(["costrouter.sign_in"])
 
 _DAY = 24 * 60 * 60
 # Task, when, and the seconds of one period: a message older than that expires, so a stopped worker leaves no backlog.
@@ -26,6 +27,7 @@ SCHEDULE: tuple[tuple[str, Any, int], ...] = (
     ("billing.tasks.check_totals_nightly", crontab(hour="3", minute="25"), _DAY),
     ("relay.jobs.poll_videos", 10, 10),
     ("relay.jobs.forget_turns", crontab(minute="25"), 3600),
+    ("costrouter.sign_in.tasks.forget_sessions", crontab(hour="3", minute="45"), _DAY),
     ("billing.tasks.prune", crontab(hour="3", minute="40"), _DAY),
     ("channels_app.tasks.prune_hours", crontab(hour="3", minute="50"), _DAY),
 )

@@ -62,8 +62,8 @@ VARIABLES = (
         "FIELD_ENCRYPTION_KEYS",
         "list",
         [],
-        "Fernet keys, comma separated: the first encrypts upstream credentials, all decrypt. Required; `make setup` "
-        "generates one.",
+        "Fernet keys, comma separated: the first encrypts upstream credentials and second factors, all decrypt. "
+        "Required; `make setup` generates one.",
     ),
     Variable("TRUSTED_PROXIES", "list", [], "Addresses or networks whose `X-Forwarded-For` is believed."),
     Variable("DRAIN_SECONDS", "int", 30, "How long streams may go on after SIGTERM, in seconds."),

@@ -185,7 +185,12 @@ EMAIL_USE_SSL = _given["MAIL"].get("EMAIL_USE_SSL", False)
 
 # "default" counts rate limits, for all processes where there is Redis. "process" needs no server.
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "page"}
+    "default": {
+        "BACKEND": "costrouter.caches.SteadyRedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "page",
+        "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},
+    }
     if REDIS_URL
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "process"},

@@ -31,7 +31,7 @@ from costrouter.sign_in.links import absolute_url, base_url
 log = logging.getLogger(__name__)
 
 
-class AccountAdapter(DefaultAccountAdapter):
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Accounts: an e-mail address and a password."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -89,7 +89,7 @@ class AccountAdapter(DefaultAccountAdapter):
             pass
 
 
-class MfaAdapter(DefaultMFAAdapter):
+class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Second factors, whose secrets are encrypted like upstream credentials."""
 
     def encrypt(self, text: str) -> str:
@@ -106,7 +106,7 @@ class MfaAdapter(DefaultMFAAdapter):
         return gettext("Passkey") if number == 1 else gettext("Passkey %(number)s") % {"number": number}
 
 
-class SocialAdapter(DefaultSocialAccountAdapter):
+class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """GitHub and Google. Only an address that the provider and we have both verified signs into an account here."""
 
     def list_apps(self, request: HttpRequest, provider: str | None = None, client_id: str | None = None) -> list[Any]:
