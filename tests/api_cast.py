@@ -13,7 +13,8 @@ from django.utils import timezone
 from accounts import services
 from accounts.models import ApiKey, Invitation, Membership, Organization, PersonalAccessToken, User
 from accounts.permissions import SCOPES
-from billing.models import LedgerEntry, UsageRecord
+from billing.models import LedgerEntry, RedemptionBatch, UsageRecord
+from billing.redemption import create_batch
 from billing.services import add_entry, append_price, wallet_of
 from channels_app.models import CatalogueModel, Channel, ModelGroup
 from channels_app.services import default_group, save_channel, save_model
@@ -24,7 +25,7 @@ USD = 1_000_000_000
 
 @dataclass
 class Cast:
-    """Alice owns Acme, Bob administers it, Carol is a member with a key; Mallory owns Globex; Olga operates the site."""
+    """Alice owns Acme, Bob administers it, Carol is a member with a key; Mallory owns Globex; Olga is the operator."""
 
     alice: User
     bob: User
@@ -43,6 +44,7 @@ class Cast:
     model: CatalogueModel
     channel: Channel
     price_id: int
+    batch: RedemptionBatch
 
     def ids(self) -> dict[str, Any]:
         """What the parameters of paths may be: those of Acme, or of the site."""
@@ -58,6 +60,8 @@ class Cast:
             "group_id": self.group.pk,
             "model_id": self.model.pk,
             "price_id": self.price_id,
+            "batch_id": self.batch.pk,
+            "model": self.model.name,
             "month": f"{timezone.now():%Y-%m}",
         }
 
@@ -110,6 +114,7 @@ def cast() -> Cast:
         model=model,
         channel=channel,
         price_id=price.pk,
+        batch=create_batch(name="Launch", amount_nanos=10 * USD, count=2),
     )
 
 

@@ -17,6 +17,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.config import GenerationConfig, ProjectConfig, ProjectsConfig, SchemathesisConfig
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    negative_data_rejection,
     response_schema_conformance,
     status_code_conformance,
 )
@@ -27,7 +28,13 @@ from relay.probe import ProbeResult
 from tests.api_cast import Api, cast, new_token
 
 EXAMPLES = 12
-CHECKS = [not_a_server_error, response_schema_conformance, status_code_conformance, content_type_conformance]
+CHECKS = [
+    not_a_server_error,
+    response_schema_conformance,
+    status_code_conformance,
+    content_type_conformance,
+    negative_data_rejection,
+]
 
 _generation = GenerationConfig(
     max_examples=EXAMPLES, deterministic=True, database="none", with_security_parameters=False

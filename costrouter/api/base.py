@@ -74,8 +74,8 @@ def operation(
     def decorator(method: Callable[..., Any]) -> Callable[..., Response]:
         @wraps(method)
         def handler(self: Resource, request: Any, **path: Any) -> Response:
-            self.query = _validated(query or In, _single(request.query_params))
-            self.body = _validated(body, request.data) if body is not None else {}
+            self.query = _validated(query or In, _single(request.query_params), strict=False)
+            self.body = _validated(body, request.data, strict=True) if body is not None else {}
             value = method(self, **path)
             if answer is None:
                 return Response(status=204)
@@ -87,8 +87,8 @@ def operation(
     return decorator
 
 
-def _validated(kind: type[In], data: Any) -> dict[str, Any]:
-    taken = kind(data=data)
+def _validated(kind: type[In], data: Any, *, strict: bool) -> dict[str, Any]:
+    taken = kind(data=data, context={"strict": strict})
     taken.is_valid(raise_exception=True)
     return taken.validated_data
 

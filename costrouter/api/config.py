@@ -41,6 +41,6 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "pk": {"type": "integer", "minimum": 1, "maximum": 10**18 - 1},
         "request": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,40}$"},
         "model": {"type": "string", "pattern": "^[!-~]{1,150}$"},
-        "month": {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"},
+        "statement_month": {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"},
     },
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -13,6 +15,7 @@ from costrouter.lib.money import usd_number, usd_to_nanos
 
 MAX_INT = 2_147_483_647
 # Amounts of dollars that come in.
+RATE = r"^[0-9]{1,4}(\.[0-9]{1,4})?$"
 UNSIGNED, SIGNED = r"^[0-9]{1,10}(\.[0-9]{1,9})?$", r"^-?[0-9]{1,10}(\.[0-9]{1,9})?$"
 
 
@@ -33,6 +36,16 @@ class In(serializers.Serializer):
 
 class Text(serializers.CharField):
     """A text that comes in. A number is not one."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        text: str = super().to_internal_value(data)
+        return text
+
+
+class Pattern(serializers.RegexField):
+    """A text of one form that comes in."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -90,7 +103,51 @@ class MomentIn(serializers.DateTimeField):
         return moment
 
 
-class Count(serializers.IntegerField):
+class Whole(serializers.IntegerField):
+    """A whole number: in a body it is a number, in a query a text."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if self.context.get("strict") and type(data) is not int:
+            self.fail("invalid")
+        number: int = super().to_internal_value(data)
+        return number
+
+
+class Flag(serializers.BooleanField):
+    """true or false, and no other way to say so in a body."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if self.context.get("strict") and type(data) is not bool:
+            self.fail("invalid", input=data)
+        flag: bool = super().to_internal_value(data)
+        return flag
+
+
+class Seconds(serializers.FloatField):
+    """A timeout."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=0.1, max_value=3600, **options)
+
+    def to_internal_value(self, data: Any) -> float:
+        if type(data) not in (int, float):
+            self.fail("invalid")
+        return float(data)
+
+
+@extend_schema_field({"type": "string", "pattern": RATE, "examples": ["1.2"]})
+class RateIn(serializers.Field):
+    """A factor, as text of at most four decimals."""
+
+    default_error_messages = {"invalid": 'A factor is a text like "1.2", with at most four decimals.'}
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if not isinstance(data, str) or not re.match(RATE, data):
+            self.fail("invalid")
+        return Decimal(data)
+
+
+class Count(Whole):
     """A whole number that a column keeps."""
 
     def __init__(self, **options: Any) -> None:
@@ -99,7 +156,7 @@ class Count(serializers.IntegerField):
         super().__init__(**options)
 
 
-class Id(serializers.IntegerField):
+class Id(Whole):
     """The number of a row."""
 
     def __init__(self, **options: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import QuerySet
 from rest_framework import serializers
 
-from costrouter.api.fields import In, Out, Text
+from costrouter.api.fields import In, Out, Text, Whole
 
 MOST = 100
 USUAL = 25
@@ -18,7 +18,7 @@ USUAL = 25
 class ListQuery(In):
     """Which part of a list."""
 
-    limit = serializers.IntegerField(min_value=1, max_value=MOST, default=USUAL, help_text="How many rows at most.")
+    limit = Whole(min_value=1, max_value=MOST, default=USUAL, help_text="How many rows at most.")
     cursor = Text(
         max_length=200, required=False, help_text="The `next_cursor` of the answer before; without it, the beginning."
     )

@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiResponse
 
 from costrouter.api.base import Operation
 from costrouter.api.errors import CODES, Error
-from costrouter.api.fields import In
+from costrouter.api.fields import In, Text
 
 # THE table of chapters.
 TAGS: dict[str, str] = {
@@ -56,6 +56,13 @@ class Schema(AutoSchema):
         if self.operation.session_only:
             return [by_session]
         return [{"accessToken": [self.operation.scope] if self.operation.scope else []}, by_session]
+
+    def _map_serializer_field(self, field: Any, direction: Any, bypass_extensions: bool = False) -> Any:
+        """Texts that come in are not blank, unless they may be."""
+        made = super()._map_serializer_field(field, direction, bypass_extensions)
+        if isinstance(field, Text) and not field.allow_blank:
+            made = {**made, "minLength": 1, "pattern": r"\S"}
+        return made
 
     def get_override_parameters(self) -> list[Any]:
         return [self.operation.query] if self.operation.query is not None else []

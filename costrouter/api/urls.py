@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path, re_path
+from django.views.generic import RedirectView
 
 from costrouter.api import docs
 from costrouter.api.base import NotFound
@@ -12,6 +13,8 @@ from costrouter.api.tenant import billing, keys, log, me, models, records, state
 app_name = "api"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("schema/", docs.schema, name="schema"),
+    path("docs/", docs.docs, name="docs"),
+    path("", RedirectView.as_view(pattern_name="api:docs")),
     path("me", me.MeView.as_view(), name="me"),
     path("organizations", me.OrganizationsView.as_view(), name="organizations"),
     path("organization", me.OrganizationView.as_view(), name="organization"),
@@ -33,7 +36,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("billing/ledger/<pk:entry_id>", billing.LedgerEntryView.as_view(), name="ledger-entry"),
     path("billing/budgets", billing.BudgetsView.as_view(), name="budgets"),
     path("billing/statements", statements.StatementsView.as_view(), name="statements"),
-    path("billing/statements/<month:month>", statements.StatementView.as_view(), name="statement"),
+    path("billing/statements/<statement_month:month>", statements.StatementView.as_view(), name="statement"),
     path("billing/redeem", billing.RedeemView.as_view(), name="redeem"),
     path("models", models.OffersView.as_view(), name="models"),
     path("models/<model:model>", models.OfferView.as_view(), name="model"),

@@ -115,4 +115,4 @@ class ModelName(RequestId):
 register_converter(ModelName, "model")
 register_converter(Pk, "pk")
 register_converter(RequestId, "request")
-register_converter(Month, "month")
+register_converter(Month, "statement_month")

@@ -15,7 +15,7 @@ from channels_app import services
 from channels_app.models import CatalogueModel, ModelGroup
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
-from costrouter.api.fields import Count, Id, In, MomentIn, Names, Out, Text
+from costrouter.api.fields import Count, Flag, Id, In, MomentIn, Names, Out, Pattern, RateIn, Text
 from costrouter.api.lists import RowQuery, list_of, newest_first
 from costrouter.api.operator.channels import READ, WRITE
 from costrouter.lib.units import UNITS
@@ -38,17 +38,17 @@ class GroupOut(Out):
 class GroupFields(In):
     """What a group is. What is left out stays as it is."""
 
-    name = serializers.SlugField(max_length=50, required=False)
+    name = Pattern(r"^[-a-zA-Z0-9_]+$", max_length=50, required=False)
     description = Text(max_length=200, required=False, allow_blank=True)
-    rate = serializers.DecimalField(max_digits=8, decimal_places=4, min_value=0, required=False)
-    is_public = serializers.BooleanField(required=False)
+    rate = RateIn(required=False)
+    is_public = Flag(required=False)
     organization_ids = serializers.ListField(child=Id(), max_length=1_000, required=False)
 
 
 class NewGroup(GroupFields):
     """A group to make. The rate is 1 and everyone may use it, unless said otherwise."""
 
-    name = serializers.SlugField(max_length=50)
+    name = Pattern(r"^[-a-zA-Z0-9_]+$", max_length=50)
 
 
 class NameQuery(RowQuery):
@@ -173,7 +173,7 @@ class ModelFields(In):
     image_allowance = Count(required=False, help_text="Tokens held for each image.")
     audio_allowance = Count(required=False)
     file_allowance = Count(required=False)
-    hidden_reasoning = serializers.BooleanField(required=False)
+    hidden_reasoning = Flag(required=False)
 
 
 class NewModel(ModelFields):
@@ -281,7 +281,7 @@ class UnitPrices(serializers.DictField):
     """Unit → price as a decimal text."""
 
     def __init__(self, **options: Any) -> None:
-        options["child"] = serializers.RegexField(r"^[0-9]{1,7}(\.[0-9]{1,18})?$", help_text="USD, exact.")
+        options["child"] = Pattern(r"^[0-9]{1,7}(\.[0-9]{1,18})?$", help_text="USD, exact.")
         super().__init__(**options)
 
 

@@ -12,12 +12,11 @@ from channels_app.health import check_channel
 from channels_app.models import CatalogueModel, Channel, ModelGroup, Provider
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
-from costrouter.api.fields import MAX_INT, Count, In, Names, Out, Text
+from costrouter.api.fields import MAX_INT, Count, Flag, In, Names, Out, RateIn, Seconds, Text, Whole
 from costrouter.api.lists import RowQuery, list_of, newest_first
 from costrouter.lib.upstreams import DIALECTS
 
 READ, WRITE = "operator:read", "operator:write"
-SECONDS = {"min_value": 0.1, "max_value": 3600}
 
 
 class Health(Out):
@@ -80,7 +79,7 @@ class ChannelFields(In):
     )
     credentials = Text(max_length=10_000, required=False, allow_blank=True, help_text="Empty: forget those stored.")
     status = serializers.ChoiceField(choices=Channel.Status.values, required=False)
-    priority = serializers.IntegerField(min_value=-MAX_INT, max_value=MAX_INT, required=False)
+    priority = Whole(min_value=-MAX_INT, max_value=MAX_INT, required=False)
     weight = Count(max_value=10_000, required=False)
     groups = Names(length=50, required=False)
     models = serializers.DictField(
@@ -88,12 +87,12 @@ class ChannelFields(In):
         required=False,
         help_text="Model of the catalogue → its name at the upstream; empty: the same.",
     )
-    cost_multiplier = serializers.DecimalField(max_digits=8, decimal_places=4, min_value=0, required=False)
-    connect_timeout = serializers.FloatField(required=False, **SECONDS)
-    first_byte_timeout = serializers.FloatField(required=False, **SECONDS)
-    answer_timeout = serializers.FloatField(required=False, **SECONDS)
-    idle_timeout = serializers.FloatField(required=False, **SECONDS)
-    allow_private_addresses = serializers.BooleanField(required=False)
+    cost_multiplier = RateIn(required=False)
+    connect_timeout = Seconds(required=False)
+    first_byte_timeout = Seconds(required=False)
+    answer_timeout = Seconds(required=False)
+    idle_timeout = Seconds(required=False)
+    allow_private_addresses = Flag(required=False)
 
 
 class NewChannel(ChannelFields):
@@ -146,14 +145,14 @@ class Document(Out):
 class ImportQuery(In):
     """Whether to do it."""
 
-    dry_run = serializers.BooleanField(default=False, help_text="Only say what would happen.")
+    dry_run = Flag(default=False, help_text="Only say what would happen.")
 
 
 class DocumentIn(In):
     """What an export gave."""
 
     format = Text(max_length=100)
-    version = serializers.IntegerField(min_value=0, max_value=1_000)
+    version = Whole(min_value=0, max_value=1_000)
     channels = serializers.ListField(child=serializers.DictField(), max_length=transfer.MAX_CHANNELS)
 
 

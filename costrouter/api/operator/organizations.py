@@ -14,7 +14,7 @@ from billing.selectors import credits_of
 from billing.services import adjust, set_credit_limit, wallet_of
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import Refused, not_found
-from costrouter.api.fields import Count, In, Out, SignedUsdIn, Text, UsdIn
+from costrouter.api.fields import Count, In, Out, Pattern, SignedUsdIn, Text, UsdIn
 from costrouter.api.lists import RowQuery, list_of, newest_first
 from costrouter.api.operator.channels import READ, WRITE
 from costrouter.api.tenant.billing import Balance, LedgerQuery, LedgerRow, ledger
@@ -77,7 +77,7 @@ class Reasoned(In):
     """A change with a reason, once."""
 
     reason = Text(max_length=500, help_text="Kept in the ledger.")
-    idempotency_key = serializers.RegexField(
+    idempotency_key = Pattern(
         r"^[A-Za-z0-9_.:-]{1,60}$", help_text="Yours to choose. Sent again, nothing happens again."
     )
 

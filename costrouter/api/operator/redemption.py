@@ -11,7 +11,7 @@ from billing import redemption
 from billing.models import RedemptionBatch, RedemptionCode
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
-from costrouter.api.fields import In, MomentIn, Out, Text, UsdIn, UsdOut
+from costrouter.api.fields import In, MomentIn, Out, Text, UsdIn, UsdOut, Whole
 from costrouter.api.lists import RowQuery, list_of, newest_first
 from costrouter.api.operator.channels import READ, WRITE
 
@@ -35,7 +35,7 @@ class NewBatch(In):
 
     name = Text(max_length=100)
     amount_usd = UsdIn(help_text="What each code is worth.")
-    count = serializers.IntegerField(min_value=1, max_value=redemption.MAX_CODES)
+    count = Whole(min_value=1, max_value=redemption.MAX_CODES)
     expires_at = MomentIn(required=False, allow_null=True)
     note = Text(max_length=200, required=False, allow_blank=True)
 

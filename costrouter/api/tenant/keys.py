@@ -15,7 +15,7 @@ from billing.models import Budget
 from costrouter import key_rows, keys
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
-from costrouter.api.fields import Count, In, MomentIn, Names, Out, Text, UsdIn, UsdOut
+from costrouter.api.fields import Count, In, MomentIn, Names, Out, Text, UsdIn, UsdOut, Whole
 from costrouter.api.lists import RowQuery, list_of
 from costrouter.keys import KeySpec
 
@@ -120,7 +120,7 @@ class NewKey(KeyFields):
 class Rotation(In):
     """How the change of secrets happens."""
 
-    overlap_seconds = serializers.IntegerField(
+    overlap_seconds = Whole(
         min_value=0,
         max_value=int(MAX_OVERLAP.total_seconds()),
         default=0,

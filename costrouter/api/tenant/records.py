@@ -11,7 +11,7 @@ from billing import arithmetic, logs
 from billing.models import UsageRecord
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
-from costrouter.api.fields import Id, MomentIn, Out, Text, UsdIn, UsdOut
+from costrouter.api.fields import Flag, Id, MomentIn, Out, Text, UsdIn, UsdOut
 from costrouter.api.lists import ListQuery, list_of
 
 
@@ -89,7 +89,7 @@ class RecordQuery(ListQuery):
     group = Text(max_length=50, required=False)
     endpoint = Text(max_length=50, required=False)
     status = serializers.ChoiceField(choices=UsageRecord.Status.values, required=False)
-    streamed = serializers.BooleanField(required=False)
+    streamed = Flag(required=False)
     min_cost_usd = UsdIn(required=False)
 
 

@@ -12,7 +12,7 @@ from accounts.selectors import Reach, reach_of
 from billing import usage
 from billing.usage import Period
 from costrouter.api.base import Resource, operation
-from costrouter.api.fields import In, Out, UsdOut
+from costrouter.api.fields import In, Out, UsdOut, Whole
 
 MOST_DAYS = 400
 
@@ -36,7 +36,7 @@ class PeriodQuery(In):
 class TopQuery(PeriodQuery):
     """Days, and how many rows at most."""
 
-    limit = serializers.IntegerField(min_value=1, max_value=100, default=100)
+    limit = Whole(min_value=1, max_value=100, default=100)
 
 
 class TotalsOut(Out):
