@@ -19,7 +19,7 @@ PAGE_SIZE = 50
 LOOKED_THROUGH = 20_000
 OPERATOR = "operator"
 _OF_OPERATORS = (AuditEntry.Via.ADMIN, AuditEntry.Via.COMMAND)
-_OF_THE_SITE = ("channel", "model", "group", "price", "user", "redemption")
+_OF_THE_SITE = ("channel", "model", "group", "price", "user", "role", "redemption")
 # The actions that can concern an organization.
 ORGANIZATION_ACTIONS = {
     action: text for action, text in ACTIONS.items() if action.partition(".")[0] not in _OF_THE_SITE

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, transaction
 from django.utils import timezone
@@ -429,6 +430,31 @@ def test_a_channels_models_changed_on_its_page_are_one_entry_more() -> None:
     found = entries_of(lambda: channels.change_channel_models(channel=cast.channel, removed=[place]))
 
     assert [entry.changes for entry in found] == [{"models": [["gpt-small as gpt-small-upstream"], None]}]
+
+
+def test_an_operators_role_and_what_it_permits_is_in_the_log() -> None:
+    client = operator()
+    view, change = (Permission.objects.get(codename=f"{verb}_wallet") for verb in ("view", "change"))
+
+    def edit() -> None:
+        client.post("/admin/auth/group/add/", {"name": "Support", "permissions": [view.pk]})
+        role = Group.objects.get(name="Support")
+        client.post(f"/admin/auth/group/{role.pk}/change/", {"name": "Money", "permissions": [change.pk]})
+        client.post(f"/admin/auth/group/{role.pk}/delete/", {"post": "yes"})
+
+    found = entries_of(edit)
+
+    assert [(entry.action, entry.object_name) for entry in found] == [
+        ("role.created", "Support"),
+        ("role.changed", "Money"),
+        ("role.deleted", "Money"),
+    ]
+    assert found[0].changes == {"permissions": [None, ["view_wallet"]]}
+    assert found[1].changes == {
+        "name": ["Support", "Money"],
+        "permissions": [["view_wallet"], ["change_wallet"]],
+    }
+    assert not Group.objects.exists()
 
 
 def test_a_password_that_an_operator_sets_is_in_the_log() -> None:

@@ -23,7 +23,14 @@ from accounts.services.invitations import (
 )
 from accounts.services.members import change_members, change_role, leave, remove_member
 from accounts.services.organizations import create_organization, save_organization, set_organizations_status
-from accounts.services.users import create_user, remove_second_factors, save_user, set_password
+from accounts.services.users import (
+    create_user,
+    delete_role,
+    remove_second_factors,
+    save_role,
+    save_user,
+    set_password,
+)
 
 __all__ = [
     "INVITATION_LIFE",
@@ -38,6 +45,7 @@ __all__ = [
     "create_user",
     "delete_access_token",
     "delete_api_key",
+    "delete_role",
     "invite",
     "leave",
     "open_invitation",
@@ -46,6 +54,7 @@ __all__ = [
     "rotate_api_key",
     "save_api_key",
     "save_organization",
+    "save_role",
     "save_user",
     "set_api_keys_enabled",
     "set_organizations_status",

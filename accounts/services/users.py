@@ -28,7 +28,8 @@ def create_user(*, email: str, password: str | None = None, email_verified: bool
     user.save()
     if email_verified:
         _verify_address(user)
-    audit.record("user.created", user, changes=audit.given_fields(user, "name"))
+    powers = [name for name in ("is_staff", "is_superuser") if getattr(user, name)]
+    audit.record("user.created", user, changes=audit.given_fields(user, "name", *powers))
     longest = Organization._meta.get_field("name").max_length
     create_organization(name=(user.name or user.email)[:longest], owner=user, is_personal=True)
     return user
@@ -76,6 +77,29 @@ def remove_second_factors(*, users: Iterable[User]) -> int:
             audit.record("user.changed", user, changes={"second factors": ("set", "none")})
             changed += 1
     return changed
+
+
+@transaction.atomic
+def save_role(*, role: Group, permissions: Iterable[Permission]) -> Group:
+    """Save an operators' role and what it permits."""
+    is_new = role.pk is None
+    changes, before = audit.changed_fields(role), {} if is_new else _permits(role)
+    role.save()
+    role.permissions.set(permissions)
+    changes |= audit.differences(before, _permits(role))
+    audit.record_saved("role", role, is_new=is_new, changes=changes)
+    return role
+
+
+@transaction.atomic
+def delete_role(*, role: Group) -> None:
+    """Delete an operators' role; who had it keeps what else they may do."""
+    audit.record("role.deleted", role)
+    role.delete()
+
+
+def _permits(role: Group) -> dict[str, object]:
+    return {"permissions": list(role.permissions.order_by("codename").values_list("codename", flat=True))}
 
 
 def _rights(user: User) -> dict[str, object]:
