@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from costrouter import playground
 from costrouter.console.access import ConsoleRequest, console_page
 from costrouter.offers import Offer, model_offers
+from costrouter.sign_in.links import base_url
 from relay.error_help import HELP
 
 
@@ -32,7 +33,7 @@ def index(request: ConsoleRequest) -> HttpResponse:
         "first": first,
         "group": _group_of(first),
         "panes": ("a", "b"),
-        "data": _data(offers),
+        "data": _data(offers, base_url(request)),
     }
     return render(request, "console/playground.html", context)
 
@@ -57,7 +58,7 @@ def _group_of(offer: Offer | None) -> str:
     return "default" if "default" in names else next(iter(names), "")
 
 
-def _data(offers: list[Offer]) -> dict[str, Any]:
+def _data(offers: list[Offer], base: str) -> dict[str, Any]:
     """What the script needs to know."""
     return {
         "models": [
@@ -66,6 +67,7 @@ def _data(offers: list[Offer]) -> dict[str, Any]:
         ],
         "urls": {
             "key": reverse("console:playground-key"),
+            "base": base,
             "chat": "/v1/chat/completions",
             "log": reverse("console:log", args=["REQUEST"]),
         },
@@ -77,6 +79,7 @@ def _data(offers: list[Offer]) -> dict[str, Any]:
 def _words() -> dict[str, str]:
     return {
         "you": _("You"),
+        "hello": _("Hello"),
         "waiting": _("Waiting for the first byte…"),
         "reasoning": _("Reasoning"),
         "stopped": _("Stopped. What had been delivered by then is charged."),

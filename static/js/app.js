@@ -178,6 +178,12 @@
   document.addEventListener("change", (event) => {
     if (event.target.closest("[data-autosubmit]")) event.target.form.requestSubmit();
   });
+  // Filters that are not set stay out of the address.
+  document.addEventListener("htmx:configRequest", (event) => {
+    const { verb, parameters } = event.detail;
+    if (verb !== "get") return;
+    for (const [name, value] of Object.entries(parameters)) if (value === "") delete parameters[name];
+  });
   document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", () => prepare(document));
   else prepare(document);

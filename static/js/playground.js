@@ -162,7 +162,8 @@
     bubble(kind, who) {
       this.nothing.remove();
       const box = make("article", `turn turn-${kind}`);
-      box.append(make("h3", "turn-who", who));
+      box.setAttribute("aria-label", who);
+      box.append(make("p", "turn-who", who));
       this.thread.append(box);
       return box;
     }
@@ -343,6 +344,40 @@
     }
   };
 
+  // The first pane's conversation as a request to paste.
+
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const asCurl = (body) =>
+    [
+      `curl ${urls.base}${urls.chat} \\`,
+      '  -H "Authorization: Bearer YOUR_KEY" \\',
+      '  -H "Content-Type: application/json" \\',
+      `  -d ${quoted(JSON.stringify(body, null, 2))}`,
+    ].join("\n");
+  const asPython = ({ stream, stream_options, ...rest }) => {
+    const given = Object.entries(rest).map(
+      ([name, value]) => `    ${name}=${JSON.stringify(value, null, 4).replaceAll("\n", "\n    ")},`,
+    );
+    return [
+      "from openai import OpenAI",
+      "",
+      `client = OpenAI(base_url="${urls.base}/v1", api_key="YOUR_KEY")`,
+      "answer = client.chat.completions.create(",
+      ...given,
+      ")",
+      "print(answer.choices[0].message.content)",
+      'print(answer.usage.cost, "USD")',
+    ].join("\n");
+  };
+  const showCode = () => {
+    const body = panes[0].body(panes[0].select.value);
+    const text = prompt.value.trim();
+    if (text) body.messages.push({ role: "user", content: text });
+    if (!body.messages.length) body.messages.push({ role: "user", content: words.hello });
+    at("code-blocks").replaceChildren(codeBlock("Python", asPython(body)), codeBlock("curl", asCurl(body)));
+    at("code-dialog").showModal();
+  };
+
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = prompt.value.trim();
@@ -360,6 +395,7 @@
     panes.forEach((pane) => pane.clear());
     prompt.focus();
   });
+  at("code").addEventListener("click", showCode);
   at("compare").addEventListener("change", showPanes);
   at("group").addEventListener("change", offerModels);
   form.querySelector(".play-more").addEventListener("toggle", (event) => {
