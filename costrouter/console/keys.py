@@ -19,7 +19,6 @@ from accounts.permissions import allows
 from accounts.selectors import reach_of
 from billing.models import Budget
 from billing.spending import days_of_key
-from channels_app.models import ModelGroup
 from costrouter import keys
 from costrouter.console.access import ConsoleRequest, console_page
 from costrouter.console.key_forms import KeyForm, RotateForm
@@ -38,7 +37,6 @@ def index(request: ConsoleRequest) -> HttpResponse:
     reach = reach_of(request.member, "keys.all")
     search = request.GET.get("q", "").strip()[:100].replace("\x00", "")
     page = Paginator(keys_of(reach, search=search), PAGE_SIZE).get_page(request.GET.get("page"))
-    rates = dict(ModelGroup.objects.values_list("name", "rate"))
     return render(
         request,
         "console/keys.html",
@@ -46,7 +44,6 @@ def index(request: ConsoleRequest) -> HttpResponse:
             "page": page,
             "rows": key_rows(reach, page.object_list),
             "search": search,
-            "rates": rates,
             "shows_owner": reach.user_id is None,
         },
     )
