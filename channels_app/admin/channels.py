@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
-from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
@@ -25,7 +23,9 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from channels_app import services
+from channels_app import health, services
+from channels_app.admin import health as health_text
+from channels_app.admin.bulk import BulkActions
 from channels_app.models import Channel, ChannelModel, ModelGroup, Provider
 from costrouter.admin_base import LabelledInline, ServiceAdmin, action_page, badge, link, number, page_url, two_lines
 from costrouter.lib.presets import PRESETS
@@ -147,12 +147,23 @@ class TestForm(forms.Form):
 
 
 @admin.register(Channel)
-class ChannelAdmin(ServiceAdmin):
+class ChannelAdmin(BulkActions, ServiceAdmin):
     """Upstream channels."""
 
     form = ChannelForm
     inlines = (ChannelModelInline,)
-    list_display = ("title", "state", "priority", "weight", "model_count", "group_names", "secret", "multiplier")
+    list_display = (
+        "title",
+        "state",
+        "doing",
+        "priority",
+        "weight",
+        "model_count",
+        "group_names",
+        "secret",
+        "multiplier",
+    )
+    list_select_related = ("health",)
     list_display_links = ("title",)
     list_filter = (
         ("status", ChoicesDropdownFilter),
@@ -163,10 +174,9 @@ class ChannelAdmin(ServiceAdmin):
     ordering = ("-priority", "name")
     search_fields = ("name", "base_url", "channel_models__model__name")
     search_help_text = "Name, address or model"
-    actions = ("enable", "disable")
     actions_detail = ("test",)
     actions_row = ("test",)
-    readonly_fields = ("secret",)
+    readonly_fields = ("secret", "lately")
     fieldsets = (
         (None, {"fields": (("name", "status"), ("provider", "base_url"), "dialects")}),
         ("Credentials", {"fields": ("secret", "credentials", "clear_credentials")}),
@@ -181,11 +191,12 @@ class ChannelAdmin(ServiceAdmin):
                 ),
             },
         ),
+        ("Health", {"fields": ("lately",)}),
     )
     add_fieldsets = (
         (None, {"fields": (("name", "status"), ("provider", "preset"), "base_url", "dialects")}),
         ("Credentials", {"fields": ("credentials",)}),
-        *fieldsets[2:],
+        *fieldsets[2:4],
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Channel]:
@@ -205,6 +216,14 @@ class ChannelAdmin(ServiceAdmin):
     def state(self, channel: Channel) -> SafeString:
         enabled = channel.status == Channel.Status.ENABLED
         return badge(channel.get_status_display(), "success" if enabled else "danger")
+
+    @display(description="Health")
+    def doing(self, channel: Channel) -> SafeString:
+        return health_text.label(channel)
+
+    @display(description="Lately")
+    def lately(self, channel: Channel) -> SafeString | str:
+        return health_text.details(channel)
 
     @display(description="Models", ordering="models_total")
     def model_count(self, channel: Any) -> SafeString:
@@ -232,18 +251,6 @@ class ChannelAdmin(ServiceAdmin):
     def delete_model(self, request: HttpRequest, obj: Channel) -> None:
         services.delete_channel(channel=obj)
 
-    def _set_status(self, request: HttpRequest, queryset: QuerySet[Channel], status: str, done: str) -> None:
-        changed = services.set_channels_status(channels=queryset, status=status)
-        self.message_user(request, f"{changed} {done}.", messages.SUCCESS)
-
-    @admin.action(description="Enable", permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
-        self._set_status(request, queryset, Channel.Status.ENABLED, "enabled")
-
-    @admin.action(description="Disable: send no new requests", permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: QuerySet[Channel]) -> None:
-        self._set_status(request, queryset, Channel.Status.DISABLED, "disabled")
-
     @action(
         description="Test this channel",
         url_path="test",
@@ -260,7 +267,7 @@ class ChannelAdmin(ServiceAdmin):
         form = TestForm(request.POST or None, names=names)
         result = None
         if request.method == "POST" and form.is_valid():
-            result = import_string(settings.CHANNEL_PROBE)(channel=channel, model=form.cleaned_data["model"])
+            result = health.check_channel(channel=channel, model=form.cleaned_data["model"])
         return action_page(
             self,
             request,
