@@ -347,7 +347,7 @@
   // The first pane's conversation as a request to paste.
 
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const asCurl = (body) =>
+  const asCurl = ({ stream, stream_options, ...body }) =>
     [
       `curl ${urls.base}${urls.chat} \\`,
       '  -H "Authorization: Bearer YOUR_KEY" \\',
