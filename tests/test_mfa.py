@@ -161,6 +161,18 @@ def test_secrets_are_encrypted_at_rest(inside: Client, settings: Any) -> None:
     assert signed_in(visitor) == "alice@example.com"
 
 
+def test_secret_that_no_key_opens_any_more(inside: Client, settings: Any, caplog: Any) -> None:
+    secret = set_up(inside)
+    codes = recovery_codes(inside)
+    settings.FIELD_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    visitor = Client()
+    enter(visitor)
+    for code in (authenticator.code(secret, later=1), codes[0]):
+        assert "Incorrect code" in second_step(visitor, code).content.decode()
+    assert signed_in(visitor) is None
+    assert "no key in FIELD_ENCRYPTION_KEYS opens a second factor" in caplog.text
+
+
 def test_app_is_turned_off_with_a_proof(inside: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     set_up(inside)
     import time

@@ -409,3 +409,14 @@ def test_people_from_before_addresses_were_verified_keep_getting_in(visitor: Cli
     ]
     enter(visitor)
     assert signed_in(visitor) == "alice@example.com"
+
+
+def test_contact_is_in_the_footer(visitor: Client, settings: Any) -> None:
+    def footer() -> str:
+        return visitor.get("/docs/").content.decode().split("<footer")[1]
+
+    assert "Contact" not in footer()
+    settings.CONTACT = "ops@example.com"
+    assert '<a href="mailto:ops@example.com">Contact</a>' in footer()
+    settings.CONTACT = "https://example.com/help?a=1&b=2"
+    assert '<a href="https://example.com/help?a=1&amp;b=2">Contact</a>' in footer()

@@ -362,6 +362,11 @@ def test_state_works_once(visitor: Client, web: responses.RequestsMock) -> None:
     assert signed_in(visitor) is None
 
 
+def test_after_the_provider_nobody_is_led_elsewhere(visitor: Client, web: responses.RequestsMock) -> None:
+    github(web)
+    assert go_through(visitor, query="process=login&next=https://evil.example/").url == "/console/"
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [

@@ -11,6 +11,7 @@ from django import template
 from django.conf import settings
 from django.template import Context
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -70,6 +71,15 @@ def account_tabs(context: Context) -> dict[str, Any]:
 def signup_open(context: Context) -> bool:
     """Whether the visitor may create an account."""
     return bool(get_adapter().is_open_for_signup(context["request"]))
+
+
+@register.simple_tag
+def contact_link() -> str:
+    """A link to whom `CONTACT` names; nothing where it names nobody."""
+    if not settings.CONTACT:
+        return ""
+    href = f"mailto:{settings.CONTACT}" if "://" not in settings.CONTACT else settings.CONTACT
+    return format_html('<a href="{}">{}</a>', href, gettext("Contact"))
 
 
 @register.filter

@@ -39,6 +39,7 @@ PAGES: tuple[Shown, ...] = (
     Shown("sign-in", "/accounts/login/", ANYONE),
     Shown("sign-up", "/accounts/signup/", ANYONE),
     Shown("password-reset", "/accounts/password/reset/", ANYONE),
+    Shown("account", "/accounts/profile/"),
     Shown("docs", "/docs/", ANYONE),
     Shown("docs-endpoint", "/docs/chat.completions/", ANYONE),
     Shown("api", "/api/v1/docs/", ANYONE),
