@@ -48,11 +48,12 @@ def action_text(action: str) -> str:
 
 
 def changes_of(entry: AuditEntry) -> list[Change]:
-    """What an entry says was changed, in the order it was written."""
-    return [
+    """What an entry says was changed, in the order it was written; without what had no value before nor after."""
+    said = [
         Change(str(LABELS.get(field, field.replace("_", " "))), _text(field, before), _text(field, after))
         for field, (before, after) in entry.changes.items()
     ]
+    return [change for change in said if change.before or change.after]
 
 
 def _text(field: str, value: Any) -> str:

@@ -597,6 +597,7 @@ def test_changes_are_said_in_words() -> None:
             "enabled": [True, False],
             "expires_at": [None, "2026-11-30 12:34:56.789+00:00"],
             "allowed_models": [["a", "b"], []],
+            "note": [None, ""],
         },
     )
 

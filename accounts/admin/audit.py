@@ -9,7 +9,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
@@ -120,7 +120,11 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         ]
         if len(rows) > 3:
             lines.append((f"and {len(rows) - 3} more",))
-        return format_html_join("", "<div>{}</div>", lines) or "—"
+        return (
+            format_html('<div class="cr-lines">{}</div>', format_html_join("", "<div>{}</div>", lines))
+            if lines
+            else "—"
+        )
 
     @display(description="Changes")
     def changes_table(self, entry: AuditEntry) -> SafeString | str:
