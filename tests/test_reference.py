@@ -11,9 +11,9 @@ from accounts.models import ApiKey, Membership
 from accounts.selectors import key_by_digest
 from accounts.services import create_user
 from channels_app.models import ModelGroup
-from channels_app.services import default_group
+from channels_app.services import default_group, save_group, set_channels_status
 from costrouter.lib import crypto
-from costrouter.reference import entries, errors, guides, views
+from costrouter.reference import entries, errors, guides, served, views
 from costrouter.reference.data import CATEGORIES, DOCS
 from costrouter.reference.entries import ENTRIES
 from costrouter.reference.marks import BASE, KEY, MODEL_MARK, SOCKET
@@ -247,3 +247,44 @@ def test_somebody_without_an_organization_is_sent_to_make_one(alice):
     answer = alice.post("/docs/key/")
     assert (answer.status_code, answer["location"]) == (302, "/console/organizations/new/")
     assert not ApiKey.objects.exists()
+
+
+# The model of the examples
+
+
+def test_examples_name_a_model_that_this_site_serves(world, relay, monkeypatch):
+    world.new_model("costly", input="5", output="20")
+    cheap = world.new_model("cheap", input="0.1", output="0.2")
+    silent = world.new_model("embedder", input="0.01")
+    unpriced = world.new_model("unpriced")
+    models = dict.fromkeys([world.model, cheap, silent, unpriced], "")
+    channel = world.new_channel("http://127.0.0.1:1/v1", models=models)
+    relay.settled_down()
+    monkeypatch.setattr("costrouter.asgi.application", relay.application)
+    assert served.model_for_examples() == "cheap"
+    html = page(Client(), "/docs/chat.completions/")
+    assert "&quot;model&quot;: &quot;cheap&quot;" in html
+    # What is asked for goes before it.
+    assert "&quot;model&quot;: &quot;costly&quot;" in page(Client(), "/docs/chat.completions/?model=costly")
+    # A channel that is off serves nothing.
+    set_channels_status(channels=[channel], status="disabled")
+    relay.settled_down()
+    assert served.model_for_examples() == ""
+
+
+def test_examples_keep_their_own_model_where_it_is_served(world, relay, monkeypatch):
+    models = {world.model: "", world.new_model("gpt-4o", input="5", output="20"): ""}
+    world.new_channel("http://127.0.0.1:1/v1", models=models)
+    relay.settled_down()
+    monkeypatch.setattr("costrouter.asgi.application", relay.application)
+    assert served.model_for_examples() == ""
+    assert "&quot;model&quot;: &quot;gpt-4o&quot;" in page(Client())
+
+
+def test_a_group_that_is_not_open_tells_nothing(world, relay, monkeypatch):
+    world.new_channel("http://127.0.0.1:1/v1")
+    world.group.is_public = False
+    save_group(group=world.group)
+    relay.settled_down()
+    monkeypatch.setattr("costrouter.asgi.application", relay.application)
+    assert served.model_for_examples() == ""

@@ -102,6 +102,7 @@ def test_each_curl_works_in_a_shell(world, reader, library, client, folder, subt
                 json.loads(body)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of models that have an end, of the SDK's own
 def test_each_python_program_works_with_the_official_sdk(reader, library, client, folder, subtests):
     for entry in ENTRIES.values():
         with subtests.test(entry.name):

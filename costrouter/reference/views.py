@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from costrouter import keys
 from costrouter.console.access import current_member
-from costrouter.reference import entries, openapi, pages
+from costrouter.reference import entries, openapi, pages, served
 from costrouter.reference.marks import KEY
 from costrouter.reference.snippets import Reader, filled
 
@@ -100,7 +100,9 @@ def _answer(request: HttpRequest, template: str, context: dict[str, Any], key: s
     """A page with the reader's address, key and model in its snippets."""
     model = request.GET.get("model", "")
     chosen = model if _MODEL.fullmatch(model) else ""
+    shown = chosen or served.model_for_examples()
     base_url = pages.base_url(request)
-    response = render(request, template, {**context, "base_url": base_url, "chosen_model": chosen})
-    response.content = filled(response.content.decode(), Reader(base_url, key, chosen)).encode()
+    about = {"base_url": base_url, "chosen_model": chosen, "shown_model": shown or served.EXAMPLE}
+    response = render(request, template, {**context, **about})
+    response.content = filled(response.content.decode(), Reader(base_url, key, shown)).encode()
     return response

@@ -102,11 +102,16 @@
   const list = document.getElementById("ref-models");
   const saidModels = box.querySelector("[data-models-said]");
   const made = box.dataset.key;
-  const served = modelInput.value;
+  // What a snippet calls its model: what the server put there, else the endpoint's own example.
+  const asServed = modelInput.dataset.shown === "gpt-4o" ? "" : modelInput.dataset.shown;
+  const modelIn = (code) => {
+    const example = code.closest("[data-model]")?.dataset.model;
+    return example && (asServed || example);
+  };
   const codes = all("[data-fill]").map((code) => ({
     code,
     text: made ? code.textContent.replaceAll(made, PLACEHOLDER) : code.textContent,
-    model: code.closest("[data-model]") && (served || code.closest("[data-model]").dataset.model),
+    model: modelIn(code),
   }));
   const isKey = (text) => /^sk-[A-Za-z0-9]{48}$/.test(text);
   const fill = () => {
