@@ -9,7 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: setup run test bench lock lint clean
+.PHONY: setup run test bench bench-pages lock lint clean
 .DEFAULT_GOAL := run
 
 $(PY):
@@ -57,6 +57,10 @@ test: lint
 
 bench: $(VENV)/installed-dev
 	bash tests/benchmarks/run.sh
+
+# Every page, admin list and API list beside a million records: milliseconds and queries.
+bench-pages: $(VENV)/installed-dev
+	$(PY) -m tests.benchmarks.pages
 
 # The header names no command line, and no address of a package index is written down.
 LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m uv pip compile pyproject.toml --quiet --universal \

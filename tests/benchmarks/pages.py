@@ -1,0 +1,165 @@
+"""`make bench-pages`: every page, admin list and API list beside a million records: milliseconds and queries of each.
+
+On a throw-away PostgreSQL, everything on one core. Pages are found by walking the URLconf and the admin's registry, so
+a new one is measured from its first day. Exit code 1 where a page is too slow, asks too much, or fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+MOST_MS, MOST_QUERIES, TIMES = 200, 20, 5
+
+# URL names that are no pages to look at, and why.
+LEFT_OUT = {
+    "console:log-export": "streams all it finds",
+    "api:reconcile": "a report over everything, by intention",
+    "api:batch-codes": "a download of a whole batch",
+    "account_logout": "would sign out",
+    "socialaccount_login_error": "answers 401, by intention",
+}
+# What is asked of a page besides its plain address.
+ALSO: dict[str, tuple[str, ...]] = {
+    "console:overview": ("period=7", "period=90"),
+    "console:billing": ("period=7", "period=90", "period=last-month"),
+    "console:keys": ("q=Key",),
+    "console:logs": (
+        "status=refused",
+        "model=whisper-1",
+        "period=24h",
+        "period=30d",
+        "min_cost=0.05",
+        "endpoint=embeddings",
+    ),
+    "console:models": ("q=gpt",),
+    "api:records": ("status=refused", "model=whisper-1"),
+    "api:ledger": ("kind=usage", "kind=not_usage"),
+}
+ADMIN_ALSO: dict[str, tuple[str, ...]] = {
+    "usagerecord": ("period=any", "period=30", "status__exact=refused&period=any"),
+    "ledgerentry": ("kind__exact=usage",),
+}
+
+
+@dataclass
+class Row:
+    """A page that was asked for `TIMES` times."""
+
+    name: str
+    url: str
+    status: int
+    queries: int
+    middle: float
+    least: float
+    size: int
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong with it."""
+        found = []
+        if self.status >= 400:
+            found.append(f"status {self.status}")
+        if self.queries > MOST_QUERIES:
+            found.append("queries")
+        if self.middle > MOST_MS:
+            found.append("slow")
+        return ", ".join(found)
+
+
+def main() -> int:
+    """Make the database, fill it, look at everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--only", default="", help="Only pages whose name or address has this in it.")
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # the database, too: it is started below
+    from tests.servers import postgres
+
+    with postgres() as url, tempfile.TemporaryDirectory(prefix="costrouter-pages-") as folder:
+        os.environ.update(DATABASE_URL=url, VAR_DIR=folder, DJANGO_SETTINGS_MODULE="costrouter.settings")
+        return _measure(options.records, options.only, Path(folder))
+
+
+def _measure(records: int, only: str, folder: Path) -> int:
+    from costrouter import secretfile
+
+    secretfile.main()
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+    from django.db import connections
+
+    call_command("migrate", verbosity=0)
+    call_command("seed_usage", records=records)
+    from tests.benchmarks.pages_cast import cast
+
+    people = cast()
+    rows: list[Row] = []
+    unknown: list[str] = []
+    for name, url, client in people.pages(unknown):
+        if only and only not in name and only not in url:
+            continue
+        row = _look(name, url, client)
+        if row is not None:
+            rows.append(row)
+    connections.close_all()
+    return _report(rows, unknown)
+
+
+def _look(name: str, url: str, client: Any) -> Row | None:
+    """A page's figures; None where it is no page: it takes a POST, or sends its reader elsewhere."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as queries, _quiet():
+        answer = client.get(url)
+        size = len(answer.getvalue())
+    asked = len(queries)
+    if answer.status_code in (301, 302, 405):
+        return None
+    took = []
+    for _ in range(TIMES):
+        began = time.perf_counter()
+        with _quiet():
+            client.get(url).getvalue()
+        took.append((time.perf_counter() - began) * 1000)
+    return Row(name, url, answer.status_code, asked, median(took), min(took), size)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Django logs every answer of 4xx; here they are in the table."""
+    import logging
+
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _report(rows: list[Row], unknown: list[str]) -> int:
+    print(f"{'page':44} {'median':>8} {'least':>8} {'queries':>7} {'kB':>6}")
+    for row in sorted(rows, key=lambda row: -row.middle):
+        line = f"{row.url[:44]:44} {row.middle:>5.0f} ms {row.least:>5.0f} ms {row.queries:>7} {row.size / 1000:>6.0f}"
+        print(f"{line}  {row.wrong}".rstrip())
+    if unknown:
+        print("Not looked at, for want of a value: " + ", ".join(sorted(unknown)))
+    wrong = [row for row in rows if row.wrong]
+    print(f"{len(rows)} pages, {len(wrong)} over {MOST_MS} ms or {MOST_QUERIES} queries, or failing")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
