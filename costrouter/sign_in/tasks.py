@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 
-@shared_task
+@shared_task  # type: ignore[untyped-decorator]
 def forget_sessions() -> int:
     """Delete sessions that have run out, and what the lists of sessions say of them. Returns how many there were."""
     deleted, _ = Session.objects.filter(expire_date__lt=timezone.now()).delete()
