@@ -23,9 +23,11 @@
     said.textContent = words.length ? `${found} ${said.dataset.many}.` : "";
   });
 
+  root.querySelector("[data-api-tools]").addEventListener("submit", (event) => event.preventDefault());
+
   // A link to an operation opens it.
   const open = () => {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (target?.matches("[data-entry]")) {
       target.open = true;
       target.scrollIntoView();
@@ -44,7 +46,8 @@
       const label = document.createElement("label");
       label.htmlFor = id;
       label.textContent = row.dataset.param;
-      const input = document.createElement("input");
+      const input = document.createElement(row.dataset.values ? "select" : "input");
+      if (row.dataset.values) input.append(...["", ...row.dataset.values.split(",")].map((value) => new Option(value)));
       Object.assign(input, { id, name: row.dataset.param, autocomplete: "off", required: "required" in row.dataset });
       input.dataset.place = row.dataset.place;
       const field = document.createElement("div");
@@ -52,6 +55,7 @@
       field.append(label, input);
       fields.append(field);
     }
+    fields.hidden = !fields.children.length;
     const example = entry.querySelector(`[id="${entry.id}-body"]`);
     if (example) {
       const box = form.querySelector("[data-body]");
