@@ -84,6 +84,14 @@ def test_no_mark_is_left_on_a_page(reader):
             assert mark not in html
 
 
+def test_an_id_stands_once_on_a_page(reader):
+    for path in ("/docs/", "/docs/messages/"):
+        ids = re.findall(r'\bid="([^"]+)"', page(reader, path))
+        assert len(ids) == len(set(ids))
+        links = set(re.findall(r'href="/docs/#([^"]+)"', page(reader, path)))
+        assert path != "/docs/" or links <= set(ids)
+
+
 def test_an_endpoint_has_a_page_of_its_own(reader):
     for name, entry in ENTRIES.items():
         html = page(reader, f"/docs/{name}/")
