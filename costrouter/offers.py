@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
+from typing import Any
 
 from django.db.models import F, Q
 from django.utils import timezone
@@ -79,13 +80,33 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """A channel's place for a model: what decides which endpoints it can be asked on."""
+class _Channel:
+    """What of a channel decides what it can be asked, and in which of the reader's groups it is."""
 
     provider: str
     base_url: str
     dialects: tuple[str, ...]
+    priority: int
+    groups: set[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A channel's place for a model."""
+
+    channel: _Channel
     upstream_name: str
+
+    @property
+    def kind(self) -> tuple[str, tuple[str, ...], str]:
+        """What decides which endpoints it can be asked on: few providers look at the model's name."""
+        provider = self.channel.provider
+        name = self.upstream_name if PROVIDERS[provider].spoken is not None else ""
+        return provider, self.channel.dialects, name
+
+    @property
+    def cap_field(self) -> str:
+        return PROVIDERS[self.channel.provider].cap_field(self.channel.base_url)
 
 
 def model_groups(*, organization_id: int) -> list[GroupRate]:
@@ -95,7 +116,7 @@ def model_groups(*, organization_id: int) -> list[GroupRate]:
 
 
 def model_offers(*, organization_id: int) -> list[Offer]:
-    """Every model that an organization may use now, by name. Four queries.
+    """Every model that an organization may use now, by name. Five queries.
 
     The rules are those of `relay.routing` and `relay.models_list`: a group admits the organization, an enabled channel
     in that group serves the model, and it has a standard price in force.
@@ -111,40 +132,47 @@ def model_offer(*, organization_id: int, name: str) -> Offer | None:
 
 def _offers(organization_id: int, names: Sequence[str] | None) -> list[Offer]:
     groups = {group.name: group for group in model_groups(organization_id=organization_id)}
-    places = ChannelModel.objects.filter(channel__status=Channel.Status.ENABLED, channel__groups__name__in=groups)
-    models = CatalogueModel.objects.filter(channels__status=Channel.Status.ENABLED, channels__groups__name__in=groups)
+    channels = _channels(groups)
+    places = ChannelModel.objects.filter(channel_id__in=channels)
     if names is not None:
-        places, models = places.filter(model__name__in=names), models.filter(name__in=names)
-    serving: dict[int, set[str]] = {}
-    # A dict for its order: the way that is tried first decides what a cap is called.
-    ways: dict[int, dict[_Way, None]] = {}
-    rows = places.order_by("-channel__priority", "channel_id").values_list(
-        "model_id",
-        "channel__groups__name",
-        "channel__provider",
-        "channel__base_url",
-        "channel__dialects",
-        "upstream_name",
-        "model__name",
-    )
-    for model_id, group, provider, base_url, dialects, upstream_name, name in rows:
-        serving.setdefault(model_id, set()).add(group)
-        way = _Way(provider, base_url, effective_dialects(provider, dialects), upstream_name or name)
-        ways.setdefault(model_id, {})[way] = None
-    found = list(models.distinct().order_by("name"))
+        places = places.filter(model__name__in=names)
+    by_model: dict[int, list[tuple[_Channel, str]]] = {}
+    for channel_id, model_id, upstream_name in places.values_list("channel_id", "model_id", "upstream_name"):
+        by_model.setdefault(model_id, []).append((channels[channel_id], upstream_name))
+    found = list(CatalogueModel.objects.filter(pk__in=list(by_model)).order_by("name"))
     standard, tiers = _prices(model.name for model in found)
-    return [
-        Offer(
-            model=model,
-            price=price,
-            tiers=tuple(tiers.get(model.name, ())),
-            groups=tuple(group for name, group in groups.items() if name in serving[model.pk]),
-            endpoints=endpoints_of(model, price, ways[model.pk]),
-            cap_field=_cap_field(next(iter(ways[model.pk]))),
+    memory: dict[Any, tuple[Endpoint, ...]] = {}
+    offers = []
+    for model in found:
+        price = standard.get(model.name)
+        if price is None:
+            continue
+        ways = [_Way(channel, name or model.name) for channel, name in by_model[model.pk]]
+        serving = {name for way in ways for name in way.channel.groups}
+        offers.append(
+            Offer(
+                model=model,
+                price=price,
+                tiers=tuple(tiers.get(model.name, ())),
+                groups=tuple(group for name, group in groups.items() if name in serving),
+                endpoints=_endpoints_of(model, price, ways, memory),
+                cap_field=max(ways, key=lambda way: way.channel.priority).cap_field,
+            )
         )
-        for model in found
-        if (price := standard.get(model.name)) is not None and model.pk in serving
-    ]
+    return offers
+
+
+def _channels(groups: Iterable[str]) -> dict[int, _Channel]:
+    """The enabled channels in any of these groups, by number."""
+    rows = Channel.objects.filter(status=Channel.Status.ENABLED, groups__name__in=list(groups))
+    found: dict[int, _Channel] = {}
+    for number, provider, base_url, dialects, priority, group in rows.values_list(
+        "pk", "provider", "base_url", "dialects", "priority", "groups__name"
+    ):
+        if number not in found:
+            found[number] = _Channel(provider, base_url, effective_dialects(provider, dialects), priority, set())
+        found[number].groups.add(group)
+    return found
 
 
 def _prices(names: Iterable[str]) -> tuple[dict[str, PriceInfo], dict[str, list[PriceInfo]]]:
@@ -162,22 +190,23 @@ def _prices(names: Iterable[str]) -> tuple[dict[str, PriceInfo], dict[str, list[
 
 # Which endpoints a model is for, by protocol: (units with a price of their own, input modalities, output modalities).
 # The relay would let a chat model's tokens through to `/v1/embeddings` too; its upstream would refuse it.
-_Fits = Callable[[set[str], set[str], set[str]], bool]
+_Words = frozenset[str]
+_Fits = Callable[[_Words, _Words, _Words], bool]
 
 
-def _converses(units: set[str], inputs: set[str], outputs: set[str]) -> bool:
+def _converses(units: _Words, inputs: _Words, outputs: _Words) -> bool:
     return {"input", "output"} <= units and "text" in outputs
 
 
-def _embeds(units: set[str], inputs: set[str], outputs: set[str]) -> bool:
+def _embeds(units: _Words, inputs: _Words, outputs: _Words) -> bool:
     return "input" in units and "output" not in units
 
 
-def _paints(units: set[str], inputs: set[str], outputs: set[str]) -> bool:
+def _paints(units: _Words, inputs: _Words, outputs: _Words) -> bool:
     return bool(units & {"images", "image_out"}) or "image" in outputs
 
 
-def _hears(units: set[str], inputs: set[str], outputs: set[str]) -> bool:
+def _hears(units: _Words, inputs: _Words, outputs: _Words) -> bool:
     return "audio" in inputs and "audio" not in outputs
 
 
@@ -195,28 +224,32 @@ FITS: dict[str, _Fits] = {
 CHARGED = tuple(endpoint for endpoint in ENDPOINTS if endpoint.units)
 
 
-def endpoints_of(model: CatalogueModel, price: PriceInfo, ways: Iterable[_Way]) -> tuple[Endpoint, ...]:
-    """The charged endpoints that a price pays for, that suit what the model takes and gives, and a channel serves."""
-    units = set(price.units)
-    inputs, outputs = set(model.input_modalities), set(model.output_modalities)
-    fitting = [
-        endpoint
-        for endpoint in CHARGED
-        if units.intersection(endpoint.units) and FITS[endpoint.protocol](units, inputs, outputs)
-    ]
-    ways = list(ways)
-    served = {name for name in {row.protocol for row in fitting} if any(_takes(way, name) for way in ways)}
-    return tuple(endpoint for endpoint in fitting if endpoint.protocol in served)
+def _endpoints_of(
+    model: CatalogueModel, price: PriceInfo, ways: Iterable[_Way], memory: dict[Any, tuple[Endpoint, ...]]
+) -> tuple[Endpoint, ...]:
+    """The charged endpoints that a price pays for, that suit what the model takes and gives, and a channel serves.
+
+    `memory`: what was found for others, for most models of a site are alike in this.
+    """
+    units, inputs, outputs = frozenset(price.units), *map(frozenset, (model.input_modalities, model.output_modalities))
+    kinds = frozenset(way.kind for way in ways)
+    alike = (units, inputs, outputs, kinds)
+    if alike not in memory:
+        fitting = [
+            endpoint
+            for endpoint in CHARGED
+            if units.intersection(endpoint.units) and FITS[endpoint.protocol](units, inputs, outputs)
+        ]
+        served = {name for name in {row.protocol for row in fitting} if any(_takes(kind, name) for kind in kinds)}
+        memory[alike] = tuple(endpoint for endpoint in fitting if endpoint.protocol in served)
+    return memory[alike]
 
 
-def _cap_field(way: _Way) -> str:
-    return PROVIDERS[way.provider].cap_field(way.base_url)
-
-
-def _takes(way: _Way, protocol: str) -> bool:
+def _takes(kind: tuple[str, tuple[str, ...], str], protocol: str) -> bool:
+    provider, dialects, upstream_name = kind
     if protocol == "videos":
-        return api_of(way.provider) is not None
-    return can_be_asked(PROVIDERS[way.provider], protocol, way.upstream_name, way.dialects)
+        return api_of(provider) is not None
+    return can_be_asked(PROVIDERS[provider], protocol, upstream_name, dialects)
 
 
 @dataclass(frozen=True, slots=True)
