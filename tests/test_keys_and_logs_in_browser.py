@@ -45,12 +45,14 @@ def record(world: World) -> UsageRecord:
 
 
 def test_the_live_tail_shows_what_arrives(chromium: Browser, relay: RelayServer, world: World) -> None:
-    first = record(world)
     seen = opened(chromium, relay, world, "/console/logs/")
     rows = seen.page.locator("[data-log-rows] tr")
-    expect(rows).to_have_count(1)
+    expect(seen.page.get_by_text("No requests yet")).to_be_visible()
 
     seen.page.get_by_role("button", name="Live").click()
+    first = record(world)
+    expect(rows).to_have_count(1, timeout=15_000)
+    expect(seen.page.get_by_text("No requests yet")).to_be_hidden()
     second = record(world)
 
     expect(rows).to_have_count(2, timeout=15_000)

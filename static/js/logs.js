@@ -50,6 +50,9 @@
         localise(part);
         const focused = document.activeElement?.closest("tr")?.id;
         body.replaceChildren(...part.children);
+        document.querySelector("[data-log-table]").hidden = !body.children.length;
+        const empty = document.querySelector("[data-log-empty]");
+        if (empty) empty.hidden = body.children.length > 0;
         if (focused) document.getElementById(focused)?.querySelector("a")?.focus();
       }
       if (on) say(document.hidden ? "off" : "on");
