@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db.models import Sum
 from rest_framework import serializers
 
 from accounts import services
@@ -18,6 +19,8 @@ from costrouter.api.fields import Count, In, Out, Pattern, SignedUsdIn, Text, Us
 from costrouter.api.lists import RowQuery, list_of, newest_first
 from costrouter.api.operator.channels import READ, WRITE
 from costrouter.api.tenant.billing import Balance, LedgerQuery, LedgerRow, ledger
+
+USED = "This idempotency key was used for another change."
 
 
 class Tenant(Out):
@@ -113,13 +116,19 @@ class TenantResource(Resource):
             raise not_found()
         return found
 
-    def once(self, organization: Organization, kind: str, **expected: int) -> str:
-        """The ledger's key for the caller's. Raises Refused where it was used for something else."""
+    def key(self, organization: Organization) -> tuple[str, LedgerEntry | None]:
+        """The ledger's key for the caller's, and the entry that used it before."""
         key = f"api:{organization.pk}:{self.body['idempotency_key']}"
-        before = LedgerEntry.objects.filter(idempotency_key=key).first()
-        if before is not None and any(getattr(before, name) != value for name, value in expected.items()):
-            raise Refused("conflict", "This idempotency key was used for another change.")
-        return key
+        return key, LedgerEntry.objects.filter(idempotency_key=key).first()
+
+
+def limit_after(entry: LedgerEntry) -> int | None:
+    """The credit limit that an entry set, in nanos; None where it set none."""
+    if entry.kind != LedgerEntry.Kind.CREDIT_LIMIT:
+        return None
+    rows = LedgerEntry.objects.filter(wallet_id=entry.wallet_id, pk__lte=entry.pk)
+    total = rows.exclude(kind=LedgerEntry.Kind.USAGE).aggregate(sum=Sum("limit_change_nanos"))["sum"]
+    return int(total)
 
 
 class TenantsView(TenantResource):
@@ -250,12 +259,15 @@ class CreditsView(TenantResource):
     def post(self, organization_id: int) -> Any:
         """The ledger keeps it with its reason and your name. A debit may take the balance below zero."""
         organization, amount = self.find(organization_id), self.body["amount_usd"]
+        key, before = self.key(organization)
+        if before is not None and before.amount_nanos != amount:
+            raise Refused("conflict", USED)
         applied = adjust(
             wallet=wallet_of(organization=organization),
             amount_nanos=amount,
             reason=self.body["reason"],
             actor=self.request.user,
-            idempotency_key=self.once(organization, "credits", amount_nanos=amount),
+            idempotency_key=key,
         )
         return {"applied": applied, "wallet": credits_of(organization_id=organization.pk)}
 
@@ -273,13 +285,16 @@ class CreditLimitView(TenantResource):
     )
     def put(self, organization_id: int) -> Any:
         """Requests are granted until the balance would be below minus this."""
-        organization = self.find(organization_id)
+        organization, limit = self.find(organization_id), self.body["limit_usd"]
+        key, before = self.key(organization)
+        if before is not None and limit_after(before) != limit:
+            raise Refused("conflict", USED)
         applied = set_credit_limit(
             wallet=wallet_of(organization=organization),
-            limit_nanos=self.body["limit_usd"],
+            limit_nanos=limit,
             reason=self.body["reason"],
             actor=self.request.user,
-            idempotency_key=self.once(organization, "limit", amount_nanos=0),
+            idempotency_key=key,
         )
         return {"applied": applied, "wallet": credits_of(organization_id=organization.pk)}
 
