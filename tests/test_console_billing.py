@@ -145,6 +145,7 @@ def test_a_code_that_does_not_work_is_explained_beside_the_field(
     assert answer.status_code == 422
     assert said in text(answer)
     assert code in answer.content.decode()
+    assert f'href="{URL}?period=7#spending"' in answer.content.decode()
     assert Wallet.objects.get(pk=team.organization.pk).balance_nanos == 10 * USD
     assert not LedgerEntry.objects.filter(kind="redemption").exists()
 

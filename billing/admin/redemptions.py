@@ -64,7 +64,7 @@ class RedemptionBatchAdmin(ServiceAdmin):
     actions = None
     actions_detail = ("codes_csv", "disable", "enable")
     ordering = ("-id",)
-    add_fieldsets = ((None, {"fields": (("name", "amount_nanos"), ("count", "expires_at"), "note")}),)
+    add_fieldsets = ((None, {"fields": (("name", "amount_nanos"), ("count", "note"), "expires_at")}),)
     fieldsets = (
         (None, {"fields": (("name", "state"), ("worth", "claimed"), ("paid", "expires_at"), ("note", "look_at"))}),
         ("Made", {"fields": (("created_by_name", "created_at"),)}),
