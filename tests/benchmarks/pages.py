@@ -1,8 +1,9 @@
 """`make bench-pages`: every page, admin list and API list beside a million records: milliseconds and queries of each.
 
 On a throw-away PostgreSQL, everything on one core. What counts is the processor's time, of Django and of the database
-together: what a page takes on one core that does nothing else, however busy this machine is. Pages are found by walking the URLconf and the admin's registry, so
-a new one is measured from its first day. Exit code 1 where a page is too slow, asks too much, or fails.
+together: what a page takes on one core that does nothing else, however busy this machine is. Pages are found by walking
+the URLconf and the admin's registry, so a new one is measured from its first day. Exit code 1 where a page is too slow,
+asks too much, or fails.
 """
 
 from __future__ import annotations
