@@ -180,7 +180,7 @@ def _prices(names: Iterable[str]) -> tuple[dict[str, PriceInfo], dict[str, list[
     rows = with_price_in_force(Price.objects.filter(model_name__in=list(names), effective_from__lte=timezone.now()))
     standard: dict[str, PriceInfo] = {}
     tiers: dict[str, list[PriceInfo]] = {}
-    for row in rows.filter(in_force_id=F("pk")).order_by("model_name", "tier"):
+    for row in rows.filter(pk=F("in_force_id")).order_by("model_name", "tier"):
         if row.tier == Price.STANDARD:
             standard[row.model_name] = price_info(row)
         else:
