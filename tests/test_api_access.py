@@ -9,15 +9,22 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts import services
 from accounts.models import Membership
 from accounts.permissions import SCOPES, allows
+from billing.models import Budget, DayTotal
+from billing.redemption import create_batch
+from billing.services import add_entry, append_price, save_budget
+from channels_app.models import CatalogueModel, Channel, ChannelHealth, ModelGroup
+from channels_app.services import save_channel, save_group, save_model
 from costrouter.api import urls
 from costrouter.api.base import NotFound, Operation
-from tests.api_cast import Api, Cast, by_session, by_token, cast, error
+from tests.api_cast import Api, Cast, by_session, by_token, cast, error, new_record, new_token
 
 pytestmark = pytest.mark.django_db
 
@@ -260,3 +267,54 @@ def test_only_owners_touch_owners(people: Cast) -> None:
 def test_the_urls_have_names() -> None:
     assert reverse("api:keys") == "/api/v1/keys"
     assert reverse("api:docs") == "/api/v1/docs/"
+
+
+def more(people: Cast) -> None:
+    """Three more of everything that is listed."""
+    for number in range(3):
+        user = services.create_user(email=f"user{number}@example.com", password="a-long-password")
+        Membership.objects.create(user=user, organization=people.acme, role="member")
+        key, _ = services.create_api_key(organization=people.acme, user=user, name=f"key {number}")
+        save_budget(budget=Budget(organization=people.acme, api_key=key, limit_nanos=1))
+        new_record(people.acme, key)
+        today = timezone.now().date()
+        DayTotal.objects.create(day=today, organization=people.acme, model=f"m{number}", api_key_id=key.pk, requests=1)
+        add_entry(
+            wallet=people.acme.wallet, kind="credit", amount_nanos=1, idempotency_key=f"more:{number}", actor=people.bob
+        )
+        new_token(people.alice, people.acme)
+        services.invite(
+            member=Membership.objects.get(user=people.alice, organization=people.acme),
+            email=f"guest{number}@example.com",
+            role="member",
+            site_url="https://relay.example",
+        )
+        model = save_model(model=CatalogueModel(name=f"model-{number}"))
+        append_price(model_name=model.name, units={"input": "1", "output": "1"})
+        group = save_group(group=ModelGroup(name=f"group-{number}"), organizations=[people.acme, people.globex])
+        channel = Channel(name=f"Channel {number}", base_url="https://upstream.example/v1")
+        save_channel(channel=channel, groups=[people.group, group], models={people.model: "", model: ""})
+        ChannelHealth.objects.create(channel=channel)
+        create_batch(name=f"Batch {number}", amount_nanos=1, count=3)
+
+
+def test_no_list_asks_the_database_for_each_row(people: Cast) -> None:
+    """Twenty queries at most, and as many for four rows as for one."""
+    reads = [row for row in OPERATIONS if row[0] == "get"]
+    Membership.objects.create(user=people.olga, organization=people.acme, role="owner")
+    client = by_session(people.olga, people.acme)
+
+    def counted() -> dict[str, int]:
+        found = {}
+        for row in reads:
+            with CaptureQueriesContext(connection) as queries:
+                assert ask(client, row, people).status_code in (200, 404), row[2]
+            found[row[2]] = len(queries)
+        return found
+
+    before = counted()
+    more(people)
+    after = counted()
+
+    assert {path: count for path, count in after.items() if count > 20 and path != "operator/reconcile"} == {}
+    assert {path: (before[path], count) for path, count in after.items() if count > before[path] + 2} == {}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Count as CountOf
+from django.db.models import OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from rest_framework import serializers
 
 from billing import redemption
@@ -53,6 +55,12 @@ class Code(Out):
         return redemption.code_text(row)
 
 
+def _codes(**wanted: Any) -> Coalesce:
+    """How many codes of a batch there are: counted for the rows of a page, not for every batch."""
+    rows = RedemptionCode.objects.filter(batch=OuterRef("pk"), **wanted).order_by().values("batch")
+    return Coalesce(Subquery(rows.annotate(n=CountOf("pk")).values("n")), 0)
+
+
 class BatchResource(Resource):
     """A path about batches."""
 
@@ -60,7 +68,7 @@ class BatchResource(Resource):
 
     def rows(self) -> Any:
         """Batches with what is counted of them."""
-        return RedemptionBatch.objects.annotate(total=CountOf("codes"), claimed=CountOf("codes__claimed_at"))
+        return RedemptionBatch.objects.annotate(total=_codes(), claimed=_codes(claimed_at__isnull=False))
 
     def find(self, batch_id: int) -> Any:
         """A batch. Raises Refused."""

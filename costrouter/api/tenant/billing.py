@@ -12,7 +12,7 @@ from billing.redemption import redeem
 from billing.selectors import Credits, budgets_of, credits_of
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
-from costrouter.api.fields import In, MomentIn, Out, Text, UsdOut
+from costrouter.api.fields import In, Out, Text, UsdOut
 from costrouter.api.lists import RowQuery, all_of, list_of, newest_first
 from costrouter.api.tenant.keys import LimitOut
 from costrouter.api.throttles import PerCaller, Redeem
@@ -48,8 +48,6 @@ class LedgerQuery(RowQuery):
     """Which entries. Without a kind: all."""
 
     kind = serializers.ChoiceField(choices=[*LedgerEntry.Kind.values, "not_usage"], required=False)
-    since = MomentIn(required=False)
-    until = MomentIn(required=False)
 
 
 class BudgetOut(Out):
@@ -95,10 +93,6 @@ def ledger(organization_id: int, asked: dict[str, Any]) -> dict[str, Any]:
         rows = rows.exclude(kind=LedgerEntry.Kind.USAGE)  # the partial index
         if kind != "not_usage":
             rows = rows.filter(kind=kind)
-    if "since" in asked:
-        rows = rows.filter(created_at__gte=asked["since"])
-    if "until" in asked:
-        rows = rows.filter(created_at__lt=asked["until"])
     return newest_first(rows, asked)
 
 
