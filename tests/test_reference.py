@@ -162,8 +162,11 @@ def test_every_error_is_explained(reader):
     html = page(reader)
     for code in ERRORS.keys() - {"client_gone"}:
         assert f"<dt><code>{code}</code>" in html
-    for common in errors.COMMON:
-        assert common.statuses.start in errors.by_status() or common.label == "5xx"
+    codes = {common.label: common.codes for common in errors.COMMON}
+    assert codes["401"] == ("invalid_api_key",)
+    assert {"insufficient_balance", "key_disabled", "model_not_allowed"} <= set(codes["403"])
+    assert codes["429"] == ("rate_limit_exceeded", "upstream_rate_limited")
+    assert {"upstream_error", "no_channel", "upstream_timeout"} <= set(codes["5xx"])
 
 
 def test_every_header_that_a_browser_may_read_is_explained():

@@ -46,6 +46,11 @@ class Common:
     title: Text
     fix: Text
 
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The errors of these statuses."""
+        return tuple(error.code for status, rows in by_status().items() if status in self.statuses for error in rows)
+
 
 COMMON = (
     Common(
