@@ -8,7 +8,8 @@ from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 
 from accounts.models import Membership, Organization
@@ -49,16 +50,16 @@ def switch_organization(request: HttpRequest, organization_id: int) -> Organizat
     return member.organization
 
 
-def console_page(action: str) -> Callable[[Callable[..., HttpResponse]], Callable[..., HttpResponse]]:
+def console_page(action: str) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
     """A view for members whose role allows `action` (a row of `accounts.permissions.PERMISSIONS`).
 
     It finds `request.member`. Others are asked to sign in, sent to make an organization, or refused with 403.
     """
     assert action in PERMISSIONS, action
 
-    def decorator(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    def decorator(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
         @wraps(view)
-        def page(request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        def page(request: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
                 return redirect_to_login(request.get_full_path())
             member = current_member(request)
