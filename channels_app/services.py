@@ -173,6 +173,14 @@ def save_model(*, model: CatalogueModel) -> CatalogueModel:
 
 
 @transaction.atomic
+def models_named(*, names: Iterable[str]) -> dict[str, CatalogueModel]:
+    """Models by name; those that the catalogue does not have are made, without a price. Raises ValidationError."""
+    wanted = list(dict.fromkeys(names))
+    found = {model.name: model for model in CatalogueModel.objects.filter(name__in=wanted)}
+    return {name: found[name] if name in found else save_model(model=CatalogueModel(name=name)) for name in wanted}
+
+
+@transaction.atomic
 def delete_model(*, model: CatalogueModel) -> None:
     """Delete a model, and with it its place on every channel; prices and records stay."""
     model_id = model.pk

@@ -296,3 +296,46 @@ def test_a_group_is_opened_to_named_organizations_and_deleted() -> None:
     assert not ModelGroup.objects.filter(name="partners").exists()
     assert [c.kind for c in ConfigChange.objects.filter(number__gt=before)] == ["group", "group"]
     assert ChannelModel.objects.count() == 1
+
+
+def test_models_are_named_many_at_once_and_new_ones_join_the_catalogue() -> None:
+    client = operator()
+    cast = acme()
+    text = "gpt-small\ngpt-large = large-2026\n\n o9=o9-mini "
+    form = new_channel(cast, base_url="https://new.example/v1", new_models=text)
+    # The same model once more in the rows below says nothing more.
+    row = {"id": "", "channel": "", "model": cast.model.pk, "upstream_name": "other"}
+    form |= {"channel_models-TOTAL_FORMS": 1, **{f"channel_models-0-{name}": value for name, value in row.items()}}
+
+    answer = client.post(f"{CHANNELS}add/", form, follow=True)
+
+    made = Channel.objects.get(name="New")
+    served = made.channel_models.values_list("model__name", "upstream_name")
+    assert sorted(served) == [("gpt-large", "large-2026"), ("gpt-small", ""), ("o9", "o9-mini")]
+    assert f'href="{CHANNELS}{made.pk}/test/"' in answer.content.decode()
+    page = client.get(f"{CHANNELS}{made.pk}/test/").content.decode()
+    assert "/admin/billing/price/add/?model_name=gpt-large" in page
+    assert "/admin/billing/price/add/?model_name=gpt-small" not in page
+
+
+@pytest.mark.parametrize("text", ["= x", "a" * 151, f"a = {'x' * 201}"])
+def test_a_line_that_names_no_model_is_refused(text: str) -> None:
+    client = operator()
+    cast = acme()
+
+    page = client.post(f"{CHANNELS}add/", new_channel(cast, base_url="https://new.example/v1", new_models=text))
+
+    assert page.status_code == 200
+    assert "not NAME, or NAME = UPSTREAM NAME." in page.content.decode()
+    assert not Channel.objects.filter(name="New").exists()
+
+
+def test_only_those_who_may_add_to_the_catalogue_name_new_models() -> None:
+    cast = acme()
+    client = staff("channels_app.add_channel", "channels_app.change_channel", "channels_app.view_channel")
+
+    page = client.post(f"{CHANNELS}add/", new_channel(cast, base_url="https://new.example/v1", new_models="gpt-9"))
+
+    assert "Not in the catalogue: gpt-9." in page.content.decode()
+    assert not Channel.objects.filter(name="New").exists()
+    assert not CatalogueModel.objects.filter(name="gpt-9").exists()

@@ -100,7 +100,7 @@ def test_operator_journey(
     page.get_by_role("row", name="North").get_by_role("checkbox").check()
     page.locator("select[name=action]").select_option("disable")
     page.get_by_role("button", name="Run").click()
-    page.get_by_text("1 disabled").wait_for()
+    page.get_by_text("1 disabled.", exact=True).wait_for()
     assert Channel.objects.get(name="North").status == "disabled"
     relay.settled_down()
     client.chat.completions.create(**ask_story)

@@ -4,123 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
-from unfold.widgets import (
-    UnfoldAdminCheckboxSelectMultipleWidget,
-    UnfoldAdminPasswordWidget,
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextInputWidget,
-    UnfoldBooleanSwitchWidget,
-)
 
 from channels_app import health, services
 from channels_app.admin import health as health_text
 from channels_app.admin.bulk import BulkActions
-from channels_app.models import Channel, ChannelModel, ModelGroup, Provider
-from costrouter.admin_base import LabelledInline, ServiceAdmin, action_page, badge, link, number, page_url, two_lines
-from costrouter.lib.presets import PRESETS
-from costrouter.lib.upstreams import DIALECTS, KINDS
-
-_CREDENTIALS = (
-    "The upstream's API key; for Vertex AI a service account's JSON; for Bedrock ACCESS_KEY:SECRET_KEY[:SESSION_TOKEN] "
-    "or an API key, with @REGION after it where the base URL names none. Stored encrypted, never shown again."
+from channels_app.admin.channel_forms import ChannelForm, TestForm
+from channels_app.models import CatalogueModel, Channel, ChannelModel
+from costrouter.admin_base import (
+    LabelledInline,
+    ServiceAdmin,
+    action_page,
+    badge,
+    link,
+    lookup,
+    number,
+    page_url,
+    two_lines,
 )
-
-
-class ChannelForm(forms.ModelForm):
-    """A channel. Its credentials go in and never come out."""
-
-    preset = forms.ChoiceField(
-        required=False,
-        choices=[("", "—"), *((preset.name, f"{preset.label}: {preset.base_url}") for preset in PRESETS.values())],
-        widget=UnfoldAdminSelectWidget(),
-        label="Well-known service",
-        help_text="Fills in the base URL of an OpenAI-compatible service.",
-    )
-    dialects = forms.MultipleChoiceField(
-        required=False,
-        choices=list(DIALECTS.items()),
-        widget=UnfoldAdminCheckboxSelectMultipleWidget(),
-        label="Asked in",
-        help_text=format_html(
-            "The formats of conversations this upstream is asked in; clients may speak any, and are converted. "
-            "None: as its provider. {}.",
-            "; ".join(
-                f"{kind.label}: {', '.join(kind.choices)}"
-                for kind in KINDS.values()
-                if kind.others or len(kind.dialects) > 1
-            ),
-        ),
-    )
-
-    credentials = forms.CharField(
-        required=False,
-        max_length=10_000,
-        widget=UnfoldAdminPasswordWidget({"autocomplete": "new-password", "placeholder": "leave empty to keep"}),
-        help_text=f"{_CREDENTIALS} Empty: what is stored stays.",
-    )
-    clear_credentials = forms.BooleanField(
-        required=False,
-        widget=UnfoldBooleanSwitchWidget(),
-        help_text="Forget what is stored, e.g. for a server without keys.",
-    )
-
-    class Meta:
-        model = Channel
-        fields = (
-            *("name", "status", "provider", "groups", "priority", "weight", "cost_multiplier"),
-            *("connect_timeout", "first_byte_timeout", "idle_timeout", "answer_timeout", "allow_private_addresses"),
-        )
-        widgets = {"base_url": UnfoldAdminTextInputWidget(), "groups": UnfoldAdminCheckboxSelectMultipleWidget()}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if not self.instance.pk:
-            self.fields["credentials"].help_text = _CREDENTIALS
-            self.fields["credentials"].widget.attrs.pop("placeholder", None)
-            if "groups" in self.fields:
-                self.fields["groups"].initial = ModelGroup.objects.filter(name="default")
-
-    def clean_dialects(self) -> list[str]:
-        """Those chosen: in the order there is where they are the same, else in the provider's."""
-        chosen = self.cleaned_data["dialects"]
-        if set(chosen) == set(self.instance.dialects):
-            return self.instance.dialects
-        kind = KINDS.get(self.data.get("provider", self.instance.provider))
-        order = kind.choices if kind else ()
-        return sorted(chosen, key=lambda name: order.index(name) if name in order else len(order))
-
-    def clean(self) -> Any:
-        cleaned = super().clean()
-        self._fill_in_url()
-        if self.cleaned_data.get("credentials") and self.cleaned_data.get("clear_credentials"):
-            self.add_error("clear_credentials", "Either give new credentials or clear them.")
-        return cleaned
-
-    def _fill_in_url(self) -> None:
-        """The base URL of the service that was chosen, else of the provider's own, where none was given."""
-        preset = PRESETS.get(self.cleaned_data.get("preset", ""))
-        provider, url = self.cleaned_data.get("provider"), self.cleaned_data.get("base_url")
-        if preset is not None and provider != Provider.OPENAI_COMPATIBLE:
-            self.add_error("preset", "It is OpenAI-compatible: choose that provider.")
-        elif preset is not None and url and url != preset.base_url:
-            self.add_error("preset", "Either choose a service or give a base URL.")
-        elif not url and "base_url" in self.cleaned_data and provider in KINDS:
-            self.cleaned_data["base_url"] = preset.base_url if preset else KINDS[provider].base_url
-
-    def new_credentials(self) -> str | None:
-        """What to store: a text, "" to forget, None to keep what is there."""
-        return "" if self.cleaned_data.get("clear_credentials") else self.cleaned_data.get("credentials") or None
 
 
 class ChannelModelInline(LabelledInline):
@@ -134,18 +45,6 @@ class ChannelModelInline(LabelledInline):
     verbose_name_plural = "Models it serves"
 
 
-class TestForm(forms.Form):
-    """Which model to ask."""
-
-    model = forms.ChoiceField(
-        widget=UnfoldAdminSelectWidget(), help_text="One short request is sent; the upstream may charge for it."
-    )
-
-    def __init__(self, *args: Any, names: list[str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["model"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
-
-
 @admin.register(Channel)
 class ChannelAdmin(BulkActions, ServiceAdmin):
     """Upstream channels."""
@@ -156,8 +55,7 @@ class ChannelAdmin(BulkActions, ServiceAdmin):
         "title",
         "state",
         "doing",
-        "priority",
-        "weight",
+        "place",
         "model_count",
         "group_names",
         "secret",
@@ -196,6 +94,7 @@ class ChannelAdmin(BulkActions, ServiceAdmin):
     add_fieldsets = (
         (None, {"fields": (("name", "status"), ("provider", "preset"), "base_url", "dialects")}),
         ("Credentials", {"fields": ("credentials",)}),
+        ("Models", {"fields": ("new_models",)}),
         *fieldsets[2:4],
     )
 
@@ -216,6 +115,10 @@ class ChannelAdmin(BulkActions, ServiceAdmin):
     def state(self, channel: Channel) -> SafeString:
         enabled = channel.status == Channel.Status.ENABLED
         return badge(channel.get_status_display(), "success" if enabled else "danger")
+
+    @display(description="Priority, weight", ordering="priority")
+    def place(self, channel: Channel) -> SafeString:
+        return number(f"{channel.priority}, × {channel.weight}")
 
     @display(description="Health")
     def doing(self, channel: Channel) -> SafeString:
@@ -242,10 +145,22 @@ class ChannelAdmin(BulkActions, ServiceAdmin):
         return number(f"× {channel.cost_multiplier.normalize():f}")
 
     def save_model(self, request: HttpRequest, obj: Channel, form: Any, change: bool) -> None:
-        services.save_channel(channel=obj, credentials=form.new_credentials(), groups=form.cleaned_data["groups"])
+        models = None if change else _models_by_name(request, form.cleaned_data.get("new_models") or {})
+        services.save_channel(
+            channel=obj, credentials=form.new_credentials(), groups=form.cleaned_data["groups"], models=models
+        )
+
+    def response_add(self, request: HttpRequest, obj: Channel, *args: Any, **kwargs: Any) -> HttpResponse:
+        """As ever; and the next step."""
+        if self.has_change_permission(request, obj):
+            test = link(page_url("channels_app.channel", "test", obj.pk), "Test it")
+            self.message_user(request, format_html("{} before requests come.", test))
+        return super().response_add(request, obj, *args, **kwargs)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        saved = formset.save(commit=False)
+        # A row of a model that was named above as well says nothing more.
+        named = set() if change else set(form.instance.channel_models.values_list("model_id", flat=True))
+        saved = [row for row in formset.save(commit=False) if row.model_id not in named]
         services.change_channel_models(channel=form.instance, saved=saved, removed=formset.deleted_objects)
 
     def delete_model(self, request: HttpRequest, obj: Channel) -> None:
@@ -281,9 +196,28 @@ class ChannelAdmin(BulkActions, ServiceAdmin):
         )
 
 
+def _models_by_name(request: HttpRequest, named: dict[str, str]) -> dict[CatalogueModel, str]:
+    """Models to serve, by their names. New ones are for those who may add to the catalogue: raises ValidationError."""
+    user: Any = request.user
+    if not user.has_perm("channels_app.add_cataloguemodel"):
+        known = set(CatalogueModel.objects.filter(name__in=named).values_list("name", flat=True))
+        if unknown := [name for name in named if name not in known]:
+            raise ValidationError({"new_models": f"Not in the catalogue: {', '.join(unknown)}."})
+    made = services.models_named(names=named)
+    return {made[name]: upstream for name, upstream in named.items()}
+
+
 def _describe(channel: Channel, names: list[str]) -> SafeString:
     if not names:
         page = link(page_url("channels_app.channel", "change", channel.pk), "its page")
         return format_html("This channel serves no models yet; add one on {}.", page)
     address = channel.base_url or "the built-in sandbox"
-    return format_html("Sends one real request to <b>{}</b> with the stored credentials.", address)
+    said = format_html("Sends one real request to <b>{}</b> with the stored credentials.", address)
+    priced = lookup("current_prices", names)
+    unpriced = [name for name in names if name not in priced]
+    if not unpriced:
+        return said
+    prices = format_html_join(
+        ", ", "{}", ((link(page_url("billing.price", "add", model_name=name), name),) for name in unpriced[:8])
+    )
+    return format_html("{} Refused to clients until they have a price: {}.", said, prices)

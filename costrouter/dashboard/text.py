@@ -37,10 +37,10 @@ def share(part: int, whole: int) -> str:
 
 
 def change(now: float, before: float) -> str:
-    """How much more or less than before, in words; empty where there was nothing."""
-    if not before:
+    """How much more or less than before, in words; empty where there was nothing, or less than nothing."""
+    if before <= 0:
         return ""
-    percent = (now - before) * 100 / abs(before)
+    percent = (now - before) * 100 / before
     if abs(percent) < 0.05:
         return _("unchanged")
     if abs(percent) >= 1_000:
