@@ -130,8 +130,8 @@ def _look(name: str, url: str, client: Any) -> Row | None:
         answer = client.get(url)
         size = len(answer.getvalue())
     asked = len(queries)
-    if answer.status_code in (301, 302, 405):
-        return None
+    if answer.status_code in (301, 302, 405) or (answer.status_code in (403, 404) and ":" not in name):
+        return None  # the library of sign-in has pages for those alone who have set something up
     waited, here, there = [], [], []
     for _ in range(TIMES):
         began, own, others = time.perf_counter(), time.process_time(), _database_seconds()
