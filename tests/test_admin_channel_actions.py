@@ -187,7 +187,7 @@ def test_an_import_shows_what_it_does_before_it_does_it(as_file: bool) -> None:
     assert statuses() == {"Main": "enabled"}
     assert current_version() == before
     assert "sk-of-the-file" not in shown
-    for said in ("created", "changed", "<del>1</del> → 7", "o9", "Disabled until it has its credentials"):
+    for said in ("created", "changed", "<b>Weight</b>: <del>1</del> → 7", "<b>Models</b>: o9", "Disabled until it has"):
         assert said in shown, said
 
     done = client.post(IMPORT, {"sealed": sealed(preview)}, follow=True)
@@ -256,4 +256,4 @@ def test_the_list_says_how_channels_do() -> None:
     assert "4 failed" in listed
     assert "status 429" in listed
     assert "2026-11-20 12:34:56" in page
-    assert "4 attempts in a row have failed." in page
+    assert "Its last 4 attempts failed." in page

@@ -168,8 +168,11 @@ class BulkActions:
         return HttpResponseRedirect(page_url("channels_app.channel", "changelist"))
 
     def _import_page(self: Any, request: HttpRequest, **context: Any) -> HttpResponse:
-        form = context["form"]
-        return self._page(request, "admin/channel_import.html", title="Import channels", media=form.media, **context)
+        form, plan = context["form"], context["plan"]
+        rows = [_shown(channel) for channel in plan.channels] if plan else []
+        return self._page(
+            request, "admin/channel_import.html", title="Import channels", media=form.media, rows=rows, **context
+        )
 
     def _page(self: Any, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
         context = {
@@ -184,6 +187,36 @@ class BulkActions:
 
 def _with_places(queryset: QuerySet[Channel]) -> QuerySet[Channel]:
     return queryset.order_by("name").prefetch_related("groups", "channel_models__model")
+
+
+def _shown(planned: transfer.PlannedChannel) -> dict[str, Any]:
+    """A channel of a preview, in words; of a new one, only what is not usual."""
+    is_new = planned.action == "create"
+    usual = {field.name: _words(field.get_default()) for field in Channel._meta.concrete_fields}
+    named = ("provider", "status")
+    changes = [
+        {"name": _label(name), "before": "" if is_new else _words(before), "after": _words(after)}
+        for name, (before, after) in planned.changes.items()
+        if not is_new or name in named or (after and _words(after) != usual.get(name))
+    ]
+    return {"name": planned.name, "action": planned.action, "changes": changes, "notes": planned.notes}
+
+
+def _label(name: str) -> str:
+    plain = {"groups": "Groups", "models": "Models", "credentials": "Credentials"}
+    if name in plain:
+        return plain[name]
+    label = str(Channel._meta.get_field(name).verbose_name)
+    return label[:1].upper() + label[1:]
+
+
+def _words(value: Any) -> str:
+    """A value of an entry for people: lists by commas, models with their other names."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} as {other}" if other else name for name, other in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _download(document: dict[str, Any]) -> HttpResponse:

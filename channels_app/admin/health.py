@@ -47,10 +47,16 @@ def details(channel: Channel) -> SafeString | str:
     records = page_url("billing.usagerecord", "changelist", channel_id=channel.pk, period=1)
     return format_html(
         '<span class="cr-wrap">{}</span>{}{}',
-        " ".join([*lines, f"{found.failures_in_row:,} attempts in a row have failed."]),
+        " ".join([*lines, _row_of(found.failures_in_row)]),
         table(["Failed (UTC)", "Reason", "Model"], rows),
         link(records, "Requests that it answered"),
     )
+
+
+def _row_of(failures: int) -> str:
+    if failures == 0:
+        return "Its last attempt did not fail."
+    return "Its last attempt failed." if failures == 1 else f"Its last {failures:,} attempts failed."
 
 
 def _when(moment: object) -> str:

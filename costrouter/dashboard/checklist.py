@@ -101,8 +101,8 @@ def _items(user: Any, rows: list[Row]) -> list[Item]:
         ),
         Item(
             _("Send the first request"),
-            _("The API docs have snippets to paste, with the base URL and the key in place."),
-            reverse("reference:index"),
+            _("The playground is the quickest way; the API docs have snippets to paste."),
+            reverse("console:playground"),
             facts["used"] or any(row.health.last_ok_at for row in rows),
             "channels_app.change_channel",
         ),
