@@ -2,6 +2,7 @@
 # make setup   the same without the run
 # make test    all checks and tests, on SQLite and on PostgreSQL + Redis
 # make bench   the speed of the relay, beside a raw pass-through
+# make screenshots   every page, light and dark, desktop and phone, into docs/screenshots/
 # make lock    the lock files anew, from pyproject.toml
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: setup run test bench bench-pages lock lint clean
+.PHONY: setup run test bench bench-pages screenshots lock lint clean
 .DEFAULT_GOAL := run
 
 $(PY):
@@ -61,6 +62,10 @@ bench: $(VENV)/installed-dev
 # Every page, admin list and API list beside a million records: milliseconds and queries.
 bench-pages: $(VENV)/installed-dev
 	$(PY) -m tests.benchmarks.pages
+
+screenshots: $(VENV)/installed-dev
+	@$(PY) -m tests.servers --install
+	$(PY) -m tests.browser.screenshots
 
 # The header names no command line, and no address of a package index is written down.
 LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m uv pip compile pyproject.toml --quiet --universal \
