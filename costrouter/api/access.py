@@ -21,7 +21,7 @@ def check(operation: Operation, request: Any, member: Membership | None) -> None
     if token is not None and operation.scope and operation.scope not in token.scopes:
         raise Refused("missing_scope", f"The access token has not the scope {operation.scope}.")
     if operation.permissions:
-        _check_operator(operation.permissions, request.user, by_session=token is None)
+        _check_operator(operation.permissions, request.user)
     if operation.action is not None:
         check_role(member, operation.action)
 
@@ -35,11 +35,11 @@ def check_role(member: Membership | None, action: str) -> None:
         raise Refused("missing_role", f"This needs the role {needed} in the organization; yours is {member.role}.")
 
 
-def _check_operator(permissions: tuple[str, ...], user: Any, *, by_session: bool) -> None:
-    """Django's permissions, as in the admin."""
+def _check_operator(permissions: tuple[str, ...], user: Any) -> None:
+    """Django's permissions, as in the admin. A token must not lead around the second factor that a session needs."""
     if not user.is_staff:
         raise Refused("operators_only", "Only operators of this site may do this.")
-    if by_session and staff_mfa_missing(user):
+    if staff_mfa_missing(user):
         raise Refused("mfa_needed")
     for permission in permissions:
         if not user.has_perm(permission):

@@ -108,7 +108,7 @@ class Resource(APIView):
     """A path of the API. `tag`: its chapter in the docs."""
 
     tag: ClassVar[str] = ""
-    throttle_classes = (PerCaller,)
+    throttle_classes: tuple[type, ...] = (PerCaller,)
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     permission_classes = ()
     format_kwarg = None

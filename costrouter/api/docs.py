@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.permissions import SCOPES
 from costrouter.api import pages
+from costrouter.api.config import REST_FRAMEWORK
 from costrouter.api.errors import CODES
 from costrouter.api.schema import document
 from costrouter.sign_in.links import base_url
@@ -34,6 +35,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "chapters": pages.chapters(),
         "reference": SafeString(reference),
         "operations": sum(len(entries) for *_, entries in pages.chapters()),
+        "rate": REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"]["api"].partition("/")[0],
         "base": f"{base_url(request)}/api/v1",
         "scopes": SCOPES,
         "codes": [(code, status, text) for code, (status, text) in CODES.items()],

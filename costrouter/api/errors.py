@@ -135,7 +135,10 @@ def handle(error: Exception, context: Mapping[str, Any]) -> Response:
             return answer("csrf_failed" if text.startswith("CSRF") else "forbidden", text)
         case django_exceptions.PermissionDenied():
             return answer("forbidden", str(error))
-        case ProtectedError() | IntegrityError():
+        case ProtectedError():
+            return answer("conflict")
+        case IntegrityError():
+            log.warning("%s met a constraint of the database", context["request"].path, exc_info=error)
             return answer("conflict")
     log.error("%s failed", context["request"].path, exc_info=error)
     return answer("internal")

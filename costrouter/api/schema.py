@@ -108,7 +108,7 @@ def finish(result: dict[str, Any], generator: Any, request: Any, public: bool) -
 
 
 def _below(kind: type) -> set[type]:
-    found = set(kind.__subclasses__())
+    found: set[type] = set(kind.__subclasses__())
     return found | {inner for each in found for inner in _below(each)}
 
 

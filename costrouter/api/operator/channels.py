@@ -361,7 +361,7 @@ class ExportView(ChannelResource):
         "exportChannelsWithCredentials",
         "Export channels with their credentials",
         scope=WRITE,
-        permission="channels_app.export_credentials",
+        permission=("channels_app.view_channel", "channels_app.export_credentials"),
         answer=Document,
     )
     def post(self) -> Any:
