@@ -18,6 +18,7 @@ from billing.models import DayTotal, Hold, UsageRecord, Wallet
 from billing.operator_usage import MOST_COUNTED
 from channels_app.models import Channel, ChannelHealth, ChannelHour, Provider
 from channels_app.services import save_channel, set_channels_status
+from costrouter.dashboard import checklist
 from costrouter.lib import ids
 from tests.admin_cast import Acme, acme, operator, record, some_of_everything, staff
 
@@ -338,8 +339,9 @@ def test_the_checklist_shrinks_with_each_step_and_then_disappears(settings: Any)
     assert overview(client)["checklist"] is None
 
 
-def test_a_sandbox_beside_a_real_channel_wants_to_be_switched_off() -> None:
+def test_a_sandbox_beside_a_real_channel_wants_to_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     client = operator()
+    monkeypatch.setattr(checklist, "in_production", lambda: False)
     sandbox = save_channel(channel=Channel(name="Sandbox", provider=Provider.SANDBOX))
     assert "Switch the sandbox off" not in todo(client)
 
@@ -348,6 +350,22 @@ def test_a_sandbox_beside_a_real_channel_wants_to_be_switched_off() -> None:
 
     set_channels_status(channels=[sandbox], status="disabled")
     assert "Switch the sandbox off" not in todo(client)
+
+
+def test_in_production_secrets_come_from_the_environment_and_no_sandbox_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = operator()
+    monkeypatch.setattr(checklist, "in_production", lambda: True)
+    save_channel(channel=Channel(name="Sandbox", provider=Provider.SANDBOX))
+    secrets = "Keep the secrets in the environment, and a copy elsewhere"
+    for name in ("SECRET_KEY", "KEY_HASH_SECRET", "FIELD_ENCRYPTION_KEYS"):
+        monkeypatch.setenv(name, "x")
+    assert "Switch the sandbox off" in todo(client)
+    assert secrets not in todo(client)
+
+    monkeypatch.delenv("KEY_HASH_SECRET")
+    assert secrets in todo(client)
 
 
 def test_the_checklist_can_be_hidden_for_a_session_by_a_post_alone() -> None:

@@ -51,13 +51,18 @@ def of(request: HttpRequest, rows: list[Row]) -> dict[str, Any] | None:
     return {"items": items, "done": done, "count": len(items), "hide_url": reverse("hide-checklist")}
 
 
+def in_production() -> bool:
+    """Whether this is more than the embedded default: many processes, maybe on many machines."""
+    return bool(settings.DATABASES["default"]["ENGINE"].endswith("postgresql"))
+
+
 def _items(user: Any, rows: list[Row]) -> list[Item]:
     enabled = [row for row in rows if row.enabled]
     real = [row for row in enabled if row.channel.provider != Provider.SANDBOX]
     well = any(row.health.last_test_ok or row.health.last_ok_at for row in enabled)
     first = (enabled or rows)[:1]
     sandbox = [row for row in enabled if row.channel.provider == Provider.SANDBOX]
-    production = settings.DATABASES["default"]["ENGINE"].endswith("postgresql")
+    production = in_production()
     facts = _facts(user, [row.channel.pk for row in enabled])
     return [
         Item(
