@@ -179,12 +179,14 @@ def test_tokens_cannot_make_organizations(client: Client, alice: User, acme: Org
     assert Organization.objects.count() == 2
 
 
-@pytest.mark.parametrize(
-    "path", ["", "nothing", "me/", "me/7", "keys/0", "keys/99999999999999999999", "organization/x"]
-)
+@pytest.mark.parametrize("path", ["nothing", "me/", "me/7", "keys/0", "keys/99999999999999999999", "organization/x"])
 def test_what_is_no_resource_is_404(client: Client, path: str) -> None:
     assert error(client.get(f"/api/v1/{path}")) == (404, "not_found")
     assert error(client.post(f"/api/v1/{path}", {}, "application/json")) == (404, "not_found")
+
+
+def test_the_root_leads_to_the_docs(client: Client) -> None:
+    assert client.get("/api/v1/")["Location"] == "/api/v1/docs/"
 
 
 def test_another_method_is_405_and_names_those_there_are(client: Client, alice: User) -> None:
