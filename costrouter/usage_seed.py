@@ -58,7 +58,7 @@ def seed(
         count = insert(DayTotal, (*KEYS, *COUNTED), past.totals())
         say(f"{count:,} day totals")
         _wallets(tenants, since=datetime.now(UTC) - timedelta(days=days))
-    if connection.vendor == "postgresql":
+    if connection.vendor == "postgresql" and not connection.in_atomic_block:
         with connection.cursor() as cursor:
             cursor.execute("VACUUM (ANALYZE)")
     return tenants

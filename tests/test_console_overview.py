@@ -19,6 +19,7 @@ from billing.services import adjust, wallet_of
 from billing.usage import Period, Totals
 from costrouter.console.overview import compared, request_chart, spend_chart, top_models
 from costrouter.console.periods import chosen
+from costrouter.templatetags.ui import usd_short
 
 USD = 1_000_000_000
 URL = "/console/"
@@ -96,7 +97,14 @@ def test_it_shows_money_and_what_was_used(team: Team) -> None:
     assert (sums.requests, sums.failures, sums.cost_nanos, sums.tokens) == (10, 1, 3 * USD, 55)
     assert (spent.day, spent.month + spent.last_month) == (2 * USD, 3 * USD)
     words = text(page)
-    for said in ("$7.00", "$0.50 held by requests under way", "90%", "300 ms", "1 failed", "20 in, 5 cached, 30 out"):
+    for said in (
+        "$7.00",
+        f"{usd_short(USD // 2)} held by requests under way",
+        "90%",
+        "300 ms",
+        "1 failed",
+        "20 in, 5 cached, 30 out",
+    ):
         assert said in words, said
     assert [row[:2] for row in page.context["top_models"]] == [("m-1", 2 * USD), ("m-2", USD)]
     assert page.context["top_keys"] == [
