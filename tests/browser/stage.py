@@ -247,15 +247,15 @@ def _channels(models: dict[str, CatalogueModel], groups: list[ModelGroup], base_
     default, economy, private = groups
     openai = [models[name] for name, maker, *_ in MODELS if maker == "OpenAI"]
     rows: tuple[tuple[str, str, str, list[ModelGroup], list[CatalogueModel], str], ...] = (
-        ("OpenAI direct", "openai", base_url, [default], openai, "1"),
-        ("OpenAI resale", "openai_compatible", "https://resale.example/v1", [economy], openai[:2], "0.7"),
+        ("OpenAI direct", "openai", base_url, [default], openai, "0.7"),
+        ("OpenAI resale", "openai_compatible", "https://resale.example/v1", [economy], openai[:2], "0.55"),
         (
             "Anthropic direct",
             "anthropic",
             "https://api.anthropic.com",
             [default, private],
             [models["claude-sonnet-4-5"]],
-            "0.95",
+            "0.65",
         ),
         (
             "Google Gemini",
@@ -263,7 +263,7 @@ def _channels(models: dict[str, CatalogueModel], groups: list[ModelGroup], base_
             "https://generativelanguage.googleapis.com",
             [default, economy],
             [models["gemini-2.5-flash"]],
-            "1",
+            "0.7",
         ),
     )
     made = [
