@@ -20,7 +20,7 @@
       found += !entry.hidden;
     }
     for (const group of root.querySelectorAll("[data-group]")) group.hidden = !group.querySelector("[data-entry]:not([hidden])");
-    said.textContent = words.length ? `${found} ${said.dataset.many}.` : "";
+    said.textContent = words.length ? `${said.dataset.many} ${found}` : "";
   });
 
   root.querySelector("[data-api-tools]").addEventListener("submit", (event) => event.preventDefault());
