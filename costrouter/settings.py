@@ -197,6 +197,10 @@ CACHES = {
 }
 
 LANGUAGE_CODE = "en-us"
+# Every text can be translated: `manage.py makemessages -l de` writes into LOCALE_PATHS. A language that is not there in
+# full would be mixed with English, so it is offered only once it is named here.
+LANGUAGES = [("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "costrouter" / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 FORMAT_MODULE_PATH = "costrouter.formats"

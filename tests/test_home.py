@@ -100,3 +100,12 @@ def test_a_form_without_its_token_is_told_what_to_do() -> None:
 
     assert answer.status_code == 403
     assert "This form has gone stale" in answer.content.decode()
+
+
+@pytest.mark.django_db
+def test_pages_are_in_one_language_whatever_the_browser_prefers() -> None:
+    answer = Client().get("/accounts/login/", headers={"accept-language": "de-DE,de;q=0.9"})
+
+    assert answer.headers["content-language"] == "en"
+    assert "Passwor" in answer.content.decode()
+    assert "Kennwort" not in answer.content.decode() and "Passwort" not in answer.content.decode()
