@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.changes import current_version
 from accounts.models import ApiKey, ConfigChange, Membership, Organization, User
@@ -234,3 +236,24 @@ def test_suspending_organizations_is_numbered_for_the_relay() -> None:
 
     assert Organization.objects.get(pk=cast.organization.pk).status == "suspended"
     assert current_version() == before + 1
+
+
+def test_an_organizations_page_costs_no_query_a_member_and_whose_a_membership_is_stays() -> None:
+    client, cast = operator(), acme()
+    for number in range(30):
+        user = create_user(email=f"{number}@example.com")
+        Membership.objects.create(user=user, organization=cast.organization, role="member")
+    stranger = create_user(email="stranger@example.com")
+    url = f"/admin/accounts/organization/{cast.organization.pk}/change/"
+    client.get(url)
+
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get(url)
+
+    assert len(queries) <= 20
+    assert "29@example.com" in page.content.decode()
+    members = cast.organization.memberships.order_by("pk")
+    rows = [{"id": row.pk, "user": stranger.pk, "role": row.role} for row in members]
+    before = list(members.values_list("user", flat=True))
+    assert client.post(url, members_form(cast, rows, len(rows))).status_code == 302
+    assert list(members.values_list("user", flat=True)) == before

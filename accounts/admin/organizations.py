@@ -31,15 +31,40 @@ class NewOrganizationForm(forms.ModelForm):
         fields = ("name",)
 
 
+class _Text(forms.Widget):
+    """What a field is, for reading."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        return format_html("<span>{}</span>", self.text)
+
+
+class MembershipForm(forms.ModelForm):
+    """A membership. Whose it is is chosen once: choosing among all users again would cost a query a row."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.fields["user"].disabled = True
+            self.fields["user"].widget = _Text(str(self.instance.user))
+
+
 class MembershipInline(LabelledInline):
     """Members. Taking one out revokes their keys of this organization."""
 
     model = Membership
+    form = MembershipForm
     extra = 0
     hide_title = True
     verbose_name = "member"
     autocomplete_fields = ("user",)
     verbose_name_plural = "Members (removing one revokes their keys here)"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        return super().get_queryset(request).select_related("user", "organization")
 
 
 @admin.register(Organization)
