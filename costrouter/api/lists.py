@@ -34,6 +34,12 @@ class RowQuery(ListQuery):
     )
 
 
+class NameQuery(RowQuery):
+    """Which rows."""
+
+    search = Text(max_length=150, required=False, help_text="In the name.")
+
+
 @cache
 def list_of(row: type[Out]) -> type[Out]:
     """The answer of a list of these rows."""

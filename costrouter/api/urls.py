@@ -7,7 +7,8 @@ from django.views.generic import RedirectView
 
 from costrouter.api import docs
 from costrouter.api.base import NotFound
-from costrouter.api.operator import books, catalogue, channels, organizations, redemption
+from costrouter.api.operator import books, channels, groups, organizations, prices, redemption
+from costrouter.api.operator import models as catalogue
 from costrouter.api.tenant import billing, keys, log, me, models, records, statements, team, tokens, usage
 
 app_name = "api"
@@ -57,12 +58,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("operator/channels/<pk:channel_id>/disable", channels.DisableChannelView.as_view(), name="channel-disable"),
     path("operator/channels/<pk:channel_id>/clone", channels.CloneChannelView.as_view(), name="channel-clone"),
     path("operator/channels/<pk:channel_id>/test", channels.TestChannelView.as_view(), name="channel-test"),
-    path("operator/groups", catalogue.GroupsView.as_view(), name="all-groups"),
-    path("operator/groups/<pk:group_id>", catalogue.GroupView.as_view(), name="group"),
+    path("operator/groups", groups.GroupsView.as_view(), name="all-groups"),
+    path("operator/groups/<pk:group_id>", groups.GroupView.as_view(), name="group"),
     path("operator/models", catalogue.ModelsView.as_view(), name="catalogue"),
     path("operator/models/<pk:model_id>", catalogue.ModelView.as_view(), name="catalogue-model"),
-    path("operator/prices", catalogue.PricesView.as_view(), name="prices"),
-    path("operator/prices/<pk:price_id>", catalogue.PriceView.as_view(), name="price"),
+    path("operator/prices", prices.PricesView.as_view(), name="prices"),
+    path("operator/prices/<pk:price_id>", prices.PriceView.as_view(), name="price"),
     path("operator/organizations", organizations.TenantsView.as_view(), name="tenants"),
     path("operator/organizations/<pk:organization_id>", organizations.TenantView.as_view(), name="tenant"),
     path("operator/organizations/<pk:organization_id>/suspend", organizations.SuspendView.as_view(), name="suspend"),

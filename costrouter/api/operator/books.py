@@ -9,7 +9,7 @@ from rest_framework import serializers
 from billing.reconciliation import reconcile
 from costrouter.api.base import Resource, operation
 from costrouter.api.fields import Out, UsdOut
-from costrouter.api.operator.channels import READ
+from costrouter.api.operator import READ
 from costrouter.api.throttles import PerCaller, Reconcile
 
 

@@ -17,7 +17,7 @@ from costrouter.api.base import Resource, operation
 from costrouter.api.errors import Refused, not_found
 from costrouter.api.fields import Count, In, Out, Pattern, SignedUsdIn, Text, UsdIn
 from costrouter.api.lists import RowQuery, list_of, newest_first
-from costrouter.api.operator.channels import READ, WRITE
+from costrouter.api.operator import READ, WRITE
 from costrouter.api.tenant.billing import Balance, LedgerQuery, LedgerRow, ledger
 
 USED = "This idempotency key was used for another change."

@@ -15,7 +15,7 @@ from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
 from costrouter.api.fields import In, MomentIn, Out, Text, UsdIn, UsdOut, Whole
 from costrouter.api.lists import RowQuery, list_of, newest_first
-from costrouter.api.operator.channels import READ, WRITE
+from costrouter.api.operator import READ, WRITE
 
 
 class Batch(Out):
