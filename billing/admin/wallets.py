@@ -31,7 +31,9 @@ class _ReasonForm(forms.Form):
     """A change with a reason. The key makes a second submission of the same page do nothing."""
 
     reason = forms.CharField(
-        max_length=500, widget=UnfoldAdminTextInputWidget(), help_text="Kept in the ledger, with your name."
+        max_length=500,
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="Kept in the ledger with your name. The organization reads the reason, not the name.",
     )
     once = forms.UUIDField(initial=uuid.uuid4, widget=forms.HiddenInput())
 
