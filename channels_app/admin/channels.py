@@ -116,9 +116,9 @@ class ChannelAdmin(BulkActions, ServiceAdmin):
         enabled = channel.status == Channel.Status.ENABLED
         return badge(channel.get_status_display(), "success" if enabled else "danger")
 
-    @display(description="Priority, weight", ordering="priority")
+    @display(description="Priority", ordering="priority")
     def place(self, channel: Channel) -> SafeString:
-        return number(f"{channel.priority}, × {channel.weight}")
+        return two_lines(number(channel.priority), f"weight {channel.weight:,}")
 
     @display(description="Health")
     def doing(self, channel: Channel) -> SafeString:
