@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date
 from decimal import Decimal
 
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from billing.books import open_window
-from billing.models import Budget, DayTotal, Hold, LedgerEntry, Price, UsageRecord, Wallet
+from billing.models import Budget, Hold, LedgerEntry, Price, UsageRecord, Wallet
 from billing.pricing import PriceInfo
 
 
@@ -111,7 +111,7 @@ class BudgetState:
 def budget_states(*, organization_id: int, user_id: int, api_key_id: int, today: date) -> list[BudgetState]:
     """How the budgets of a key's requests stand on a day (UTC)."""
     rows = _budgets(organization_id=organization_id, user_id=user_id, api_key_id=api_key_id)
-    return [_state(row, today) for row in rows]
+    return [budget_state(row, today) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +134,14 @@ def budgets_of(*, organization_id: int, today: date, limit: int) -> list[NamedBu
         NamedBudget(
             name=row.api_key.name if row.api_key is not None else row.user.email if row.user is not None else "",
             api_key_id=row.api_key_id,
-            state=_state(row, today),
+            state=budget_state(row, today),
         )
         for row in rows[:limit]
     ]
 
 
-def _state(row: Budget, today: date) -> BudgetState:
+def budget_state(row: Budget, today: date) -> BudgetState:
+    """How a budget stands on a day (UTC)."""
     return BudgetState(
         scope="key" if row.api_key_id is not None else "member" if row.user_id is not None else "organization",
         window=row.window,
@@ -191,44 +192,6 @@ def credits_of(*, organization_id: int) -> Credits:
 def _sum_of(rows: QuerySet, group: str, column: str) -> QuerySet:
     """The sum of a column as a subquery."""
     return rows.order_by().values(group).annotate(total=Sum(column)).values("total")
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """What a key was charged in all, on a day and in its month (UTC), in nanos."""
-
-    total: int
-    day: int
-    month: int
-
-
-def spending_of_key(*, organization_id: int, api_key_id: int, today: date) -> Spending:
-    """What a key was charged, settled or not, in one statement: a charge that is being settled counts once."""
-    first = today.replace(day=1)
-    day, month = (datetime.combine(start, time(), UTC) for start in (today, first))
-    settled = (
-        DayTotal.objects.filter(organization_id=organization_id, api_key_id=api_key_id)
-        .order_by()
-        .values("api_key_id")
-        .annotate(
-            a=Sum("cost_nanos"),
-            b=Sum("cost_nanos", filter=Q(day=today)),
-            c=Sum("cost_nanos", filter=Q(day__gte=first)),
-        )
-    )
-    waiting = (
-        Hold.objects.filter(wallet_id=organization_id, api_key_id=api_key_id, captured=True)
-        .order_by()
-        .values("api_key_id")
-        .annotate(
-            a=Sum("amount_nanos"),
-            b=Sum("amount_nanos", filter=Q(created_at__gte=day)),
-            c=Sum("amount_nanos", filter=Q(created_at__gte=month)),
-        )
-    )
-    rows = list(settled.values_list("a", "b", "c").union(waiting.values_list("a", "b", "c"), all=True))
-    total, of_day, of_month = (sum(row[place] or 0 for row in rows) for place in range(3))
-    return Spending(total=total, day=of_day, month=of_month)
 
 
 def request_record(*, organization_id: int, request_id: str) -> UsageRecord | None:

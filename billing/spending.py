@@ -9,9 +9,18 @@ from datetime import UTC, date, datetime, time, timedelta
 from django.db.models import OuterRef, Q, Subquery, Sum
 
 from accounts.models import ApiKey
-from billing.books import open_window
 from billing.models import Budget, DayTotal, Hold, UsageRecord
-from billing.selectors import BudgetState, Spending
+from billing.selectors import BudgetState, budget_state
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a key was charged in all, on a day and in its month (UTC), in nanos."""
+
+    total: int
+    day: int
+    month: int
+
 
 NOTHING = Spending(total=0, day=0, month=0)
 
@@ -52,6 +61,12 @@ def spending_of_keys(*, organization_id: int, api_key_ids: Sequence[int], today:
     return found
 
 
+def spending_of_key(*, organization_id: int, api_key_id: int, today: date) -> Spending:
+    """The same of one key."""
+    found = spending_of_keys(organization_id=organization_id, api_key_ids=[api_key_id], today=today)
+    return found.get(api_key_id, NOTHING)
+
+
 def last_used(api_key_ids: Sequence[int]) -> dict[int, datetime]:
     """When each key was last used or refused; those without a record are left out. One index look-up a key."""
     latest = UsageRecord.objects.filter(api_key_id=OuterRef("pk")).order_by("-request_id").values("created_at")[:1]
@@ -71,10 +86,8 @@ def limits_of_keys(api_key_ids: Iterable[int], *, today: date) -> Mapping[int, K
     """The budget that each key was given with its settings: the first one, where an operator made more."""
     found: dict[int, KeyLimit] = {}
     for row in Budget.objects.filter(api_key_id__in=api_key_ids).order_by("-pk"):
-        spent = row.spent_nanos if row.window_start == open_window(row.window, row.window_start, today) else 0
-        state = BudgetState(scope="key", window=row.window, limit=row.limit_nanos, spent=spent, held=row.held_nanos)
         assert row.api_key_id is not None
-        found[row.api_key_id] = KeyLimit(row, state)
+        found[row.api_key_id] = KeyLimit(row, budget_state(row, today))
     return found
 
 

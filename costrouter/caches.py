@@ -22,7 +22,7 @@ class SteadyRedisCache(RedisCache):
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
-        self._spare = LocMemCache("spare", {})
+        self._spare = LocMemCache("spare", {"OPTIONS": {"MAX_ENTRIES": 50_000}})
 
     def _either(self, theirs: Callable[..., Any], mine: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         global _resting_until

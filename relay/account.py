@@ -22,7 +22,8 @@ from accounts.selectors import KeyInfo, RateLimits
 from billing import selectors as billing
 from billing.models import UsageRecord
 from billing.pricing import INPUT_UNITS
-from billing.selectors import BudgetState, Credits, Spending
+from billing.selectors import BudgetState, Credits
+from billing.spending import Spending, spending_of_key
 from costrouter.lib import ids
 from costrouter.lib.money import usd_number
 from relay.context import Context
@@ -79,7 +80,7 @@ def _about(info: KeyInfo, today: date) -> tuple[ApiKey | None, list[BudgetState]
     return (
         accounts.api_key(organization_id=organization_id, api_key_id=key_id),
         billing.budget_states(organization_id=organization_id, user_id=info.user_id, api_key_id=key_id, today=today),
-        billing.spending_of_key(organization_id=organization_id, api_key_id=key_id, today=today),
+        spending_of_key(organization_id=organization_id, api_key_id=key_id, today=today),
     )
 
 

@@ -12,9 +12,10 @@ from django.db import DatabaseError
 
 from accounts.services import save_api_key, save_organization
 from billing.models import Budget, DayTotal, Hold, LedgerEntry, UsageRecord, Wallet
-from billing.selectors import BudgetState, Credits, Spending, budget_states, credits_of, spending_of_key
+from billing.selectors import BudgetState, Credits, budget_states, credits_of
 from billing.services import save_budget
 from billing.settlement import settle
+from billing.spending import Spending, spending_of_key
 from relay.account import generation_data
 from tests.calls import locked_wallet
 from tests.doubles import ask

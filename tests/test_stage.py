@@ -1,4 +1,4 @@
-"""The stage that pages are looked at on is a sound site: its money reconciles, its day totals are those of its records."""
+"""The stage that pages are looked at on is a sound site: its money reconciles, its day totals are its records."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from accounts.selectors import Reach, reach_of
 from accounts.services import create_api_key, create_organization, create_user
 from billing import usage
 from billing.models import DayTotal, Hold
-from billing.selectors import spending_of_key
 from billing.settlement import settle
+from billing.spending import spending_of_key
 from billing.usage import EVERYBODY, Period, Totals
 from tests.money import Bank, bank_fixture, in_threads  # noqa: F401
 
