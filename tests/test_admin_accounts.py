@@ -170,6 +170,23 @@ def test_staff_cannot_make_anyone_an_operator_nor_touch_a_superuser() -> None:
     assert superuser.check_password("a-long-password")
 
 
+def test_staff_do_not_widen_their_own_role() -> None:
+    client = staff("auth.view_group", "auth.change_group", "auth.add_group", "auth.delete_group")
+    role = Group.objects.create(name="Support")
+    User.objects.get(email="staff@example.com").groups.add(role)
+    everything = {"name": "Support", "permissions": list(Permission.objects.values_list("pk", flat=True))}
+
+    seen = client.get(f"/admin/auth/group/{role.pk}/change/")
+    refused = [
+        client.post(f"/admin/auth/group/{path}", everything).status_code
+        for path in (f"{role.pk}/change/", "add/", f"{role.pk}/delete/")
+    ]
+
+    assert seen.status_code == 200
+    assert refused == [403, 403, 403]
+    assert not role.permissions.exists()
+
+
 def test_a_superuser_gives_operator_rights() -> None:
     client = operator()
     alice = create_user(email="alice@example.com")

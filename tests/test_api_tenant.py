@@ -13,6 +13,7 @@ from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Organiza
 from accounts.services import access_token_by_secret
 from billing.models import Budget, DayTotal, LedgerEntry, RedemptionCode, Wallet
 from billing.redemption import code_text
+from costrouter.api import base
 from costrouter.api.throttles import Redeem
 from tests.api_cast import USD, Api, Cast, by_session, by_token, cast, error, new_record
 
@@ -482,3 +483,19 @@ def test_a_session_chooses_its_organization(people: Cast) -> None:
 
     assert (chosen.status_code, chosen.json()["id"]) == (200, personal.pk)
     assert session.ask("get", "keys").json()["data"] == []
+
+
+def test_a_rename_undoes_no_suspension_that_comes_between(
+    alice: Api, people: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated = base._validated
+
+    def suspended_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        Organization.objects.filter(pk=people.acme.pk).update(status="suspended")
+        return validated(*args, **kwargs)
+
+    monkeypatch.setattr(base, "_validated", suspended_meanwhile)
+    response = alice.ask("patch", "organization", {"name": "Apex"})
+
+    after = Organization.objects.get(pk=people.acme.pk)
+    assert (response.status_code, after.name, after.status) == (200, "Apex", "suspended")

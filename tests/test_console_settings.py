@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts import services
 from accounts.models import ApiKey, AuditEntry, Membership, Organization, PersonalAccessToken, User
+from costrouter.console.organizations import OrganizationForm
 from tests.admin_cast import Acme, acme
 
 pytestmark = pytest.mark.django_db
@@ -51,6 +52,22 @@ def test_an_owner_renames_the_organization() -> None:
     entry = AuditEntry.objects.latest("id")
     assert (entry.action, entry.changes) == ("organization.changed", {"name": ["Acme", "Apex"]})
     assert (entry.actor, entry.via) == (cast.alice, "console")
+
+
+def test_a_rename_undoes_no_suspension_that_comes_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    cast = acme()
+    is_valid = OrganizationForm.is_valid
+
+    def suspended_meanwhile(form: OrganizationForm) -> bool:
+        row = Organization.objects.get(pk=cast.organization.pk)
+        services.set_organizations_status(organizations=[row], status="suspended")
+        return is_valid(form)
+
+    monkeypatch.setattr(OrganizationForm, "is_valid", suspended_meanwhile)
+    client_of(cast.alice).post(f"{SETTINGS}organization/", {"name": "Apex"})
+
+    after = Organization.objects.get(pk=cast.organization.pk)
+    assert (after.name, after.status) == ("Apex", "suspended")
 
 
 @pytest.mark.parametrize("role", [ADMIN, MEMBER])

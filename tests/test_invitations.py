@@ -15,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import services
+from accounts.audit import acting
 from accounts.models import AuditEntry, Invitation, Membership
 from accounts.services import create_user
 from costrouter.lib.crypto import key_digest
@@ -166,6 +167,22 @@ def test_an_organization_sends_so_many_a_day(monkeypatch: pytest.MonkeyPatch) ->
         services.invite(member=owner_of(cast), email="eve@example.com", role=MEMBER, site_url=SITE)
 
     assert list(Invitation.objects.values_list("email", flat=True)) == ["dora@example.com"]
+
+
+def test_more_organizations_send_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accounts.services.invitations.MAX_A_DAY", 2)
+    cast = acme()
+    other = services.create_organization(name="Another", owner=cast.alice)
+    bob = joined(cast, "bob@example.com", ADMIN)
+    with acting(user=cast.alice, via="console"):
+        for email in ("dora@example.com", "eve@example.com"):
+            services.invite(member=owner_of(cast), email=email, role=MEMBER, site_url=SITE)
+        with pytest.raises(ValidationError):
+            services.invite(member=other.memberships.get(), email="fay@example.com", role=MEMBER, site_url=SITE)
+
+    bobs = services.create_organization(name="Bob's", owner=bob.user)
+    with acting(user=bob.user, via="console"):  # what others sent elsewhere is not counted
+        services.invite(member=bobs.memberships.get(), email="fay@example.com", role=MEMBER, site_url=SITE)
 
 
 # Joining

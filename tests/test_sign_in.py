@@ -16,6 +16,7 @@ from django.test import Client
 
 from accounts.models import AuditEntry, User
 from accounts.services import create_user, save_user
+from costrouter.sign_in.forms import NameForm
 from tests import mailbox
 
 pytestmark = pytest.mark.django_db
@@ -249,6 +250,22 @@ def test_change_the_name(inside: Client, alice: User) -> None:
     assert answer.status_code == 200
     alice.refresh_from_db()
     assert alice.name == "Alice Lovelace"
+
+
+def test_a_change_of_name_undoes_nothing_that_comes_between(
+    inside: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_valid = NameForm.is_valid
+
+    def switched_off_meanwhile(form: NameForm) -> bool:
+        User.objects.filter(pk=alice.pk).update(is_active=False, password="another")
+        return is_valid(form)
+
+    monkeypatch.setattr(NameForm, "is_valid", switched_off_meanwhile)
+    inside.post("/accounts/profile/", {"name": "Mallory"})
+
+    alice.refresh_from_db()
+    assert (alice.name, alice.is_active, alice.password) == ("Mallory", False, "another")
 
 
 def test_change_the_address(inside: Client, alice: User) -> None:

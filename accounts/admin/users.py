@@ -26,7 +26,16 @@ POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, ServiceAdmin):
-    """Operator roles: sets of permissions for staff who are not superusers."""
+    """Operator roles: sets of permissions for staff who are not superusers, who would widen their own."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.is_superuser)
 
     def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:
         services.save_role(role=obj, permissions=form.cleaned_data["permissions"])

@@ -22,11 +22,17 @@ from accounts.services.invitations import (
     withdraw_invitation,
 )
 from accounts.services.members import change_members, change_role, leave, remove_member
-from accounts.services.organizations import create_organization, save_organization, set_organizations_status
+from accounts.services.organizations import (
+    create_organization,
+    rename_organization,
+    save_organization,
+    set_organizations_status,
+)
 from accounts.services.users import (
     create_user,
     delete_role,
     remove_second_factors,
+    rename_user,
     save_role,
     save_user,
     set_password,
@@ -51,6 +57,8 @@ __all__ = [
     "open_invitation",
     "remove_member",
     "remove_second_factors",
+    "rename_organization",
+    "rename_user",
     "rotate_api_key",
     "save_api_key",
     "save_organization",

@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.core.mail import send_mail
 from django.core.validators import validate_email
 from django.db import transaction
+from django.db.models import Q
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -53,7 +54,14 @@ def invite(*, member: Membership, email: str, role: str, site_url: str) -> Invit
     if organization.memberships.filter(user__email__iexact=email).exists():
         raise ValidationError({"email": _("This person is a member already.")})
     now = timezone.now()
-    sent = AuditEntry.objects.filter(organization=organization, action="member.invited", at__gt=now - timedelta(days=1))
+    # A person's own count goes over all their organizations: anybody may make as many as they like.
+    theirs = acting.user.memberships.values_list("organization", flat=True)
+    sent = AuditEntry.objects.filter(
+        Q(organization=organization) | Q(actor=acting.user),
+        organization__in=list(theirs),
+        action="member.invited",
+        at__gt=now - timedelta(days=1),
+    )
     if sent.count() >= MAX_A_DAY:
         raise ValidationError(_("At most %(count)s invitations a day: try again tomorrow.") % {"count": MAX_A_DAY})
     organization.invitations.filter(email__iexact=email, accepted_at__isnull=True).delete()

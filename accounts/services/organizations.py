@@ -39,6 +39,17 @@ def save_organization(*, organization: Organization) -> Organization:
 
 
 @transaction.atomic
+def rename_organization(*, organization: Organization, name: str) -> Organization:
+    """Give an organization another name and change nothing else: one suspended meanwhile stays so.
+
+    Raises ValidationError.
+    """
+    stored = Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    stored.name = name
+    return save_organization(organization=stored)
+
+
+@transaction.atomic
 def set_organizations_status(*, organizations: Iterable[Organization], status: str) -> int:
     """Suspend organizations, or bring them back. Returns how many changed."""
     changed = 0

@@ -58,6 +58,14 @@ def save_user(
 
 
 @transaction.atomic
+def rename_user(*, user: User, name: str) -> User:
+    """Give a user another name and change nothing else: who is switched off meanwhile stays so."""
+    stored = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    stored.name = name
+    return save_user(user=stored)
+
+
+@transaction.atomic
 def set_password(*, user: User, password: str | None) -> None:
     """Give a user another password, or with None no way to sign in by one. Their other sessions end."""
     before = user.has_usable_password()

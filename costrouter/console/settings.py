@@ -65,7 +65,7 @@ def rename(request: ConsoleRequest) -> HttpResponse:
     form = OrganizationForm(request.POST, instance=request.member.organization)
     if form.is_valid():
         try:
-            services.save_organization(organization=form.save(commit=False))
+            services.rename_organization(organization=form.instance, name=form.cleaned_data["name"])
         except ValidationError as error:
             refuse(form, error)
         else:

@@ -24,7 +24,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     user: Any = request.user
     form = NameForm(request.POST or None, instance=user)
     if request.method == "POST" and form.is_valid():
-        services.save_user(user=form.instance)
+        services.rename_user(user=user, name=form.cleaned_data["name"])
         messages.success(request, gettext("Saved."))
         return redirect("account_profile")
     return render(request, "account/profile.html", {"form": form})

@@ -132,10 +132,9 @@ class OrganizationView(Resource):
     )
     def patch(self) -> Any:
         """Owners only."""
-        organization = self.member.organization
-        organization.name = self.body["name"]
-        services.save_organization(organization=organization)
-        return self.member
+        found = self.member
+        found.organization = services.rename_organization(organization=found.organization, name=self.body["name"])
+        return found
 
 
 class SwitchView(Resource):
