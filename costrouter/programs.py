@@ -87,6 +87,7 @@ def greeting(*, host: str, port: int) -> str:
     if admin:
         password = f", password in {password_file()}" if password_file().exists() else ""
         lines += [f"  Sign in   {base}/accounts/login/   {admin.email}{password}"]
+    lines += [f"  API Docs  {base}/docs/"]
     model = ChannelModel.objects.filter(channel__status=Channel.Status.ENABLED).order_by("channel_id", "-model__name")
     name = model.values_list("model__name", flat=True).first()
     if key_file().exists() and name:

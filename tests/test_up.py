@@ -37,7 +37,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 @pytest.mark.e2e
 def test_prints_a_line_that_works_as_pasted(installation: Installation, tmp_path: Path) -> None:
     said = installation.said.read_text()
-    assert f"http://127.0.0.1:{installation.port}/admin/   admin@costrouter.local, password in" in said
+    site = f"http://127.0.0.1:{installation.port}"
+    assert f"  Sign in   {site}/accounts/login/   admin@costrouter.local, password in" in said
+    assert f"  API Docs  {site}/docs/" in said
     line = next(line for line in said.splitlines() if line.startswith("curl "))
     found = subprocess.run(["bash", "-c", f"{line} --silent"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert json.loads(found.stdout)["choices"][0]["message"]["content"].startswith("You said: Hello.")
@@ -168,6 +170,7 @@ def test_schedule_expires_after_one_period() -> None:
         "billing.tasks.check_totals_nightly": 86_400,
         "billing.tasks.prune": 86_400,
         "channels_app.tasks.prune_hours": 86_400,
+        "costrouter.sign_in.tasks.forget_sessions": 86_400,
         "relay.jobs.forget_turns": 3_600,
         "relay.jobs.poll_videos": 10,
     }
