@@ -12,6 +12,7 @@ from accounts.models import AuditEntry, Organization
 from billing.models import LedgerEntry, Price, RedemptionBatch, Wallet
 from channels_app.models import CatalogueModel, Channel, ModelGroup
 from channels_app.snapshot import channel_credentials
+from costrouter.api.operator import organizations
 from costrouter.api.throttles import Reconcile
 from relay.probe import ProbeResult
 from tests.api_cast import USD, Api, Cast, by_token, cast, error
@@ -251,6 +252,27 @@ def test_a_key_is_of_one_kind_of_change(olga: Api, people: Cast) -> None:
     assert error(credit) == (409, "conflict")
     wallet = Wallet.objects.get(pk=people.acme.pk)
     assert (wallet.credit_limit_nanos, wallet.balance_nanos) == (5 * USD, 10 * USD)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "amount", "service"),
+    [("post", "credits", "amount_usd", "adjust"), ("put", "credit-limit", "limit_usd", "set_credit_limit")],
+)
+def test_of_two_changes_at_the_same_time_under_one_key_the_second_is_refused(
+    olga: Api, people: Cast, monkeypatch: pytest.MonkeyPatch, method: str, path: str, amount: str, service: str
+) -> None:
+    write, nanos = getattr(organizations, service), amount.replace("usd", "nanos")
+
+    def overtaken(**given: Any) -> bool:
+        write(**{**given, nanos: 2 * USD})
+        return bool(write(**given))
+
+    monkeypatch.setattr(organizations, service, overtaken)
+    body = {amount: "3", "reason": "Gift", "idempotency_key": "k"}
+
+    assert error(olga.ask(method, f"operator/organizations/{people.acme.pk}/{path}", body)) == (409, "conflict")
+    wallet = Wallet.objects.get(pk=people.acme.pk)
+    assert (wallet.balance_nanos, wallet.credit_limit_nanos) in ((12 * USD, 0), (10 * USD, 2 * USD))
 
 
 @pytest.mark.parametrize("amount", ["0", "2000000001", "1e3", "", "1.0000000001", 1, None])

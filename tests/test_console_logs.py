@@ -226,6 +226,14 @@ def test_every_filter_of_the_form_is_heard(site: Site) -> None:
     assert "A filter cannot be read" in text(site.alice.get(URL, {"model": "unknown\x00"}))
 
 
+@pytest.mark.parametrize("page", ["logs", "log-tail", "log-export"])
+@pytest.mark.parametrize("times", [{"start": "0001-01-01"}, {"end": "9999-12-31T23:59"}, {"end": "0001-01-05"}])
+def test_a_time_beyond_every_calendar_is_an_error_of_the_form(site: Site, page: str, times: dict[str, str]) -> None:
+    answer = site.alice.get(reverse(f"console:{page}"), {"period": "between", **times})
+
+    assert answer.status_code == (400 if page == "log-export" else 200)
+
+
 def test_a_deleted_key_can_still_be_asked_for(site: Site) -> None:
     record = site.record(site.carols_key)
     ApiKey.objects.filter(pk=site.carols_key.pk).update(deleted_at=timezone.now())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -32,6 +33,8 @@ _SPANS = {
 }
 # Fields that stand behind "More filters".
 MORE = ("group", "endpoint", "user", "streamed", "min_cost")
+# The times that the management API takes too: an hour before and after them there still is a date.
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 12, 31, tzinfo=UTC)
 
 
 def _moment(label: Any) -> forms.DateTimeField:
@@ -40,6 +43,7 @@ def _moment(label: Any) -> forms.DateTimeField:
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"],
+        validators=[MinValueValidator(_EARLIEST), MaxValueValidator(_LATEST)],
     )
 
 

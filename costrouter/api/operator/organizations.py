@@ -116,10 +116,9 @@ class TenantResource(Resource):
             raise not_found()
         return found
 
-    def key(self, organization: Organization) -> tuple[str, LedgerEntry | None]:
-        """The ledger's key for the caller's, and the entry that used it before."""
-        key = f"api:{organization.pk}:{self.body['idempotency_key']}"
-        return key, LedgerEntry.objects.filter(idempotency_key=key).first()
+    def key(self, organization: Organization) -> str:
+        """The ledger's key for the caller's."""
+        return f"api:{organization.pk}:{self.body['idempotency_key']}"
 
 
 def limit_after(entry: LedgerEntry) -> int | None:
@@ -259,9 +258,7 @@ class CreditsView(TenantResource):
     def post(self, organization_id: int) -> Any:
         """The ledger keeps it with its reason and your name. A debit may take the balance below zero."""
         organization, amount = self.find(organization_id), self.body["amount_usd"]
-        key, before = self.key(organization)
-        if before is not None and before.amount_nanos != amount:
-            raise Refused("conflict", USED)
+        key = self.key(organization)
         applied = adjust(
             wallet=wallet_of(organization=organization),
             amount_nanos=amount,
@@ -269,6 +266,9 @@ class CreditsView(TenantResource):
             actor=self.request.user,
             idempotency_key=key,
         )
+        # Asked afterwards: of two at the same time, the one that came second finds the other's entry.
+        if not applied and LedgerEntry.objects.filter(idempotency_key=key).exclude(amount_nanos=amount).exists():
+            raise Refused("conflict", USED)
         return {"applied": applied, "wallet": credits_of(organization_id=organization.pk)}
 
 
@@ -286,9 +286,7 @@ class CreditLimitView(TenantResource):
     def put(self, organization_id: int) -> Any:
         """Requests are granted until the balance would be below minus this."""
         organization, limit = self.find(organization_id), self.body["limit_usd"]
-        key, before = self.key(organization)
-        if before is not None and limit_after(before) != limit:
-            raise Refused("conflict", USED)
+        key = self.key(organization)
         applied = set_credit_limit(
             wallet=wallet_of(organization=organization),
             limit_nanos=limit,
@@ -296,6 +294,9 @@ class CreditLimitView(TenantResource):
             actor=self.request.user,
             idempotency_key=key,
         )
+        before = None if applied else LedgerEntry.objects.filter(idempotency_key=key).first()
+        if before is not None and limit_after(before) != limit:
+            raise Refused("conflict", USED)
         return {"applied": applied, "wallet": credits_of(organization_id=organization.pk)}
 
 
