@@ -61,7 +61,7 @@ def _photograph(names: list[str]) -> int:
                             print(f"{shown.name}: {answer.status} {answer.url}", file=sys.stderr)
                         path = FOLDER / f"{shown.name}.{'dark' if dark else 'light'}.{device}.webp"
                         # A page of thirty endpoints would be forty screens long.
-                        height = min(seen.page.evaluate("document.documentElement.scrollHeight"), 4_000)
+                        height = min(seen.page.evaluate("document.documentElement.scrollHeight"), 2_600)
                         seen.page.set_viewport_size({"width": size[0], "height": max(size[1], height)})
                         path.write_bytes(_picture(seen.page))
                         seen.page.context.close()
@@ -73,7 +73,7 @@ def _photograph(names: list[str]) -> int:
 def _picture(page: Page) -> bytes:
     """What a page looks like, as WebP: a quarter of a PNG's size, which Playwright itself does not make."""
     session = page.context.new_cdp_session(page)
-    taken = session.send("Page.captureScreenshot", {"format": "webp", "quality": 80, "captureBeyondViewport": False})
+    taken = session.send("Page.captureScreenshot", {"format": "webp", "quality": 65, "captureBeyondViewport": False})
     return base64.b64decode(taken["data"])
 
 
