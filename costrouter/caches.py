@@ -45,3 +45,6 @@ class SteadyRedisCache(RedisCache):
 
     def delete(self, *args: Any, **kwargs: Any) -> Any:
         return self._either(super().delete, self._spare.delete, *args, **kwargs)
+
+    def incr(self, *args: Any, **kwargs: Any) -> Any:
+        return self._either(super().incr, self._spare.incr, *args, **kwargs)

@@ -8,10 +8,12 @@ import pytest
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
 from accounts.services import create_user
+from billing.redemption import WRONG_GUESSES, redeem
 from costrouter import caches
 from costrouter.celery import SCHEDULE, app
 from costrouter.sign_in.tasks import forget_sessions
@@ -50,6 +52,8 @@ def test_without_redis_each_process_counts(settings: Any, monkeypatch: pytest.Mo
     assert cache.get(name) == [2.5]
     assert cache.delete(name) is True
     assert cache.get(name, "none") == "none"
+    cache.add(name, 1, 60)
+    assert (cache.incr(name), cache.incr(name), cache.decr(name)) == (2, 3, 2)
     # It was asked once, and is left alone for a while.
     assert caplog.text.count("Redis does not answer") == 1
 
@@ -64,6 +68,18 @@ def test_sign_in_works_and_is_limited_without_redis(settings: Any, monkeypatch: 
     assert "Too many failed login attempts" in said[5]
     answer = Client().post("/accounts/login/", {"login": "alice@example.com", "password": "correct horse"})
     assert answer.url == "/console/"
+
+
+@pytest.mark.django_db
+def test_codes_are_not_to_be_guessed_without_redis_either(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_redis(settings, monkeypatch, f"redis://127.0.0.1:{free_port()}/0")
+    member = create_user(email="alice@example.com").memberships.select_related("organization").get()
+    said = []
+    for _ in range(WRONG_GUESSES + 1):
+        with pytest.raises(ValidationError) as refused:
+            redeem(member=member, code="CR-AAAA-AAAA-AAAA-AAAA")
+        said.append(refused.value.code)
+    assert said == ["unknown"] * WRONG_GUESSES + ["too_many"]
 
 
 @pytest.mark.django_db

@@ -283,6 +283,13 @@ def test_examples_name_a_model_that_this_site_serves(world, relay, monkeypatch):
     assert served.model_for_examples() == ""
 
 
+def test_a_models_name_is_no_markup_and_no_command(reader, monkeypatch):
+    monkeypatch.setattr(served, "model_for_examples", lambda: "<b>x'; reboot'</b>")
+    html = page(reader, "/docs/chat.completions/")
+    assert "reboot" not in html
+    assert guides.CHAT.doc.models[0] in html
+
+
 def test_examples_keep_their_own_model_where_it_is_served(world, relay, monkeypatch):
     models = {world.model: "", world.new_model("gpt-4o", input="5", output="20"): ""}
     world.new_channel("http://127.0.0.1:1/v1", models=models)

@@ -100,7 +100,9 @@ def _answer(request: HttpRequest, template: str, context: dict[str, Any], key: s
     """A page with the reader's address, key and model in its snippets."""
     model = request.GET.get("model", "")
     chosen = model if _MODEL.fullmatch(model) else ""
-    shown = chosen or served.model_for_examples()
+    ours = served.model_for_examples()
+    # It goes into HTML and into shell commands as it is.
+    shown = chosen or (ours if _MODEL.fullmatch(ours) else "")
     base_url = pages.base_url(request)
     about = {"base_url": base_url, "chosen_model": chosen, "shown_model": shown or served.EXAMPLE}
     response = render(request, template, {**context, **about})
