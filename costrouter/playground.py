@@ -41,8 +41,6 @@ def make_key(*, member: Membership, group: str) -> PlaygroundKey:
     now = timezone.now()
     if group not in {known.name for known in model_groups(organization_id=member.organization_id)}:
         raise ValidationError({"group": _("Your organization may not use this group.")})
-    for expired in _keys(member).filter(deleted_at__isnull=True, expires_at__lte=now)[:CLEAN_UP]:
-        delete_api_key(key=expired)
     if _keys(member).filter(user_id=member.user_id, created_at__gt=now - KEY_LIFE).count() >= MOST_KEYS:
         raise ValidationError(_("Too many playground keys at once. Wait a few minutes and try again."))
     expires_at = now + KEY_LIFE
@@ -54,6 +52,9 @@ def make_key(*, member: Membership, group: str) -> PlaygroundKey:
         expires_at=expires_at,
         purpose=ApiKey.Purpose.PLAYGROUND,
     )
+    # After the member was locked, in the order in which removing a member locks.
+    for expired in _keys(member).filter(deleted_at__isnull=True, expires_at__lte=now)[:CLEAN_UP]:
+        delete_api_key(key=expired)
     return PlaygroundKey(key, secret, expires_at)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable
 
 import pytest
 from django.conf import settings
 from django.core import mail
 from django.core.exceptions import ValidationError
+from django.db import transaction
 
 from accounts import services
 from accounts.models import ApiKey, Membership, User
@@ -78,6 +80,27 @@ def test_of_two_owners_who_demote_each_other_one_stays_an_owner() -> None:
 
     assert sorted(results) == [False, True]
     assert sorted(row.role for row in cast.organization.memberships.all()) == ["member", "owner"]
+
+
+def test_a_key_that_is_made_while_its_user_is_removed_does_not_work() -> None:
+    cast = acme()
+    alice, bob = owners_of(cast, "bob@example.com")
+    removed, tried = threading.Event(), threading.Event()
+
+    def remove() -> None:
+        with transaction.atomic():
+            services.remove_member(actor=alice, target=bob)
+            removed.set()
+            tried.wait(1)
+
+    def make() -> None:
+        removed.wait(10)
+        succeeds(lambda: services.create_api_key(organization=cast.organization, user=bob.user, name="late"))
+        tried.set()
+
+    in_threads(remove, make)
+
+    assert not ApiKey.objects.filter(user=bob.user, enabled=True).exists()
 
 
 def test_of_two_rotations_at_the_same_time_each_returns_a_secret_and_one_is_current() -> None:

@@ -64,9 +64,11 @@ def save_api_key(*, key: ApiKey) -> ApiKey:
         raise ValidationError({"allowed_ips": problem})
     if not all(isinstance(name, str) for name in key.allowed_models):
         raise ValidationError({"allowed_models": "a list of model names"})
-    if not Membership.objects.filter(organization_id=key.organization_id, user_id=key.user_id).exists():
-        raise ValidationError({"user": "this user is not a member of the organization"})
     is_new = key.pk is None
+    membership = Membership.objects.filter(organization_id=key.organization_id, user_id=key.user_id)
+    # Locked for a new key: whoever removes the member meanwhile must find it, to disable it.
+    if (membership.select_for_update().first() if is_new else membership.first()) is None:
+        raise ValidationError({"user": "this user is not a member of the organization"})
     if not is_new:
         _lock(key)
     key.full_clean()
