@@ -185,6 +185,16 @@ def test_more_organizations_send_no_more(monkeypatch: pytest.MonkeyPatch) -> Non
         services.invite(member=bobs.memberships.get(), email="fay@example.com", role=MEMBER, site_url=SITE)
 
 
+def test_a_suspended_organization_sends_none() -> None:
+    cast = acme()
+    services.set_organizations_status(organizations=[cast.organization], status="suspended")
+
+    with pytest.raises(ValidationError, match="suspended"):
+        services.invite(member=owner_of(cast), email="dora@example.com", role=MEMBER, site_url=SITE)
+
+    assert not Invitation.objects.exists()
+
+
 # Joining
 
 

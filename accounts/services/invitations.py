@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts import audit
-from accounts.models import AuditEntry, Invitation, Membership, User
+from accounts.models import AuditEntry, Invitation, Membership, Organization, User
 from accounts.services.members import lock_members, may_invite, withdraw
 from costrouter.lib import crypto, ids
 
@@ -49,6 +49,8 @@ def invite(*, member: Membership, email: str, role: str, site_url: str) -> Invit
         raise ValidationError(_("Your role does not allow this."))
     if not may_invite(acting.role, role):
         raise ValidationError({"role": _("Only an owner may invite owners.")})
+    if organization.status != Organization.Status.ACTIVE:
+        raise ValidationError(_("This organization is suspended: it sends no invitations."))
     if organization.is_personal:
         raise ValidationError(_("This organization is for you alone: make another one to work together."))
     if organization.memberships.filter(user__email__iexact=email).exists():
