@@ -88,6 +88,17 @@ def test_app_is_set_up_with_the_password_and_a_code(visitor: Client, alice: User
     assert len(set(recovery_codes(visitor))) == 10
 
 
+def test_no_cache_keeps_a_page_with_secrets(inside: Client) -> None:
+    told = ["/accounts/2fa/totp/activate/"]
+    answers = [inside.get(told[0])]
+    set_up(inside)
+    told += ["/accounts/2fa/recovery-codes/", "/accounts/2fa/recovery-codes/download/"]
+    answers += [inside.get(path) for path in told[1:]]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert ["no-store" in answer.headers.get("Cache-Control", "") for answer in answers] == [True, True, True]
+
+
 def test_sign_in_asks_for_the_code(inside: Client) -> None:
     secret = set_up(inside)
     visitor = Client()

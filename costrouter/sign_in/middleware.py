@@ -48,12 +48,16 @@ class StaffMfa:
 
 
 class AccountPages:
-    """Gives the pages of one's own account the console's menu around them."""
+    """Gives the pages of one's own account the console's menu around them. No cache keeps them: some show secrets."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: Any) -> HttpResponse:
-        if request.path_info.startswith("/accounts/") and request.user.is_authenticated:
+        own = request.path_info.startswith("/accounts/") and request.user.is_authenticated
+        if own:
             request.member = current_member(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        if own:
+            response.headers.setdefault("Cache-Control", "no-store, private")
+        return response
