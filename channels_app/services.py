@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -43,7 +44,8 @@ def save_channel(
     """Save a channel. `credentials`, `groups`, `models` (model → upstream name or "") replace what is there if given.
 
     A base URL that is missing becomes that of the provider's own service, where it has one.
-    Raises ValidationError, e.g. for a private address without the permission, or a dialect its provider does not speak.
+    Stored credentials stay with the provider and host they were given for: another one needs its own. Raises
+    ValidationError, e.g. for a private address without the permission, or a dialect its provider does not speak.
     """
     if not channel.base_url and channel.provider in KINDS:
         channel.base_url = KINDS[channel.provider].base_url
@@ -55,6 +57,10 @@ def save_channel(
     )
     if problems:
         raise ValidationError(problems)
+    if credentials is None and channel.credentials_encrypted and _leads_elsewhere(channel):
+        raise ValidationError(
+            {"credentials": "Give them again: those that are stored were for another provider or host."}
+        )
     if credentials is not None:
         credentials = one_line(credentials)
         if problem := credentials_problem(channel.provider, credentials):
@@ -79,6 +85,19 @@ def save_channel(
     audit.record_saved("channel", channel, is_new=is_new, changes=changes)
     touch_channel(channel=channel)
     return channel
+
+
+def _leads_elsewhere(channel: Channel) -> bool:
+    """Whether a stored channel is to ask another provider or host than it did: its credentials are not for that one."""
+    stored = Channel.objects.filter(pk=channel.pk).first()
+    if stored is None:
+        return False
+    return (stored.provider, _origin(stored.base_url)) != (channel.provider, _origin(channel.base_url))
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.lower()
 
 
 def _served(channel: Channel) -> dict[str, object]:

@@ -150,8 +150,15 @@ def rotate_key(*, member: Membership, key: ApiKey, overlap: timedelta) -> str:
 
 @transaction.atomic
 def set_key_enabled(*, member: Membership, key: ApiKey, enabled: bool) -> bool:
-    """Enable or disable a key. Whether that changed anything. Raises PermissionDenied."""
-    return services.set_api_keys_enabled(keys=[_locked(member, key)], enabled=enabled) > 0
+    """Enable or disable a key. Whether that changed anything.
+
+    Raises PermissionDenied, and ValidationError for the key of somebody who has left: they still know its secret.
+    """
+    locked = _locked(member, key)
+    changed = services.set_api_keys_enabled(keys=[locked], enabled=enabled) > 0
+    if enabled and not changed and not locked.enabled:
+        raise ValidationError(_("Its owner is no longer a member: make a new key instead."))
+    return changed
 
 
 @transaction.atomic

@@ -8,6 +8,7 @@ from django.conf import settings
 from accounts.changes import current_version
 from accounts.models import ConfigChange
 from channels_app.models import CatalogueModel, Channel, ChannelModel, ModelGroup
+from channels_app.snapshot import channel_credentials
 from costrouter.lib import crypto
 from tests.admin_cast import SECRET, Acme, acme, operator, staff
 
@@ -136,11 +137,33 @@ def test_a_private_address_is_a_form_error_until_allowed() -> None:
 
     refused = client.post(url, channel_form(cast, base_url="http://169.254.169.254/v1"))
     kept = Channel.objects.get(pk=cast.channel.pk).base_url
-    allowed = client.post(url, channel_form(cast, base_url="http://10.0.0.5/v1", allow_private_addresses="on"))
+    there = {"base_url": "http://10.0.0.5/v1", "allow_private_addresses": "on", "credentials": "sk-for-there"}
+    allowed = client.post(url, channel_form(cast, **there))
 
     assert "private address" in refused.context["adminform"].form.errors["base_url"][0]
     assert kept == "https://upstream.example/v1"
     assert allowed.status_code == 302
+
+
+@pytest.mark.parametrize("given", [{"base_url": "https://elsewhere.example/v1"}, {"provider": "openai"}])
+def test_stored_credentials_are_not_sent_to_another_provider_or_host(given: dict[str, str]) -> None:
+    client = operator()
+    cast = acme()
+    url = f"{CHANNELS}{cast.channel.pk}/change/"
+
+    refused = client.post(url, channel_form(cast, **given))
+    kept = Channel.objects.get()
+    moved = client.post(url, channel_form(cast, base_url="https://upstream.example/v2"))
+    client.post(url, channel_form(cast, **given, credentials="sk-for-there"))
+
+    assert refused.context["adminform"].form.errors["credentials"] == [
+        "Give them again: those that are stored were for another provider or host."
+    ]
+    assert (kept.base_url, kept.provider) == ("https://upstream.example/v1", "openai_compatible")
+    assert moved.status_code == 302
+    changed = Channel.objects.get()
+    assert {name: getattr(changed, name) for name in given} == given
+    assert channel_credentials(changed) == "sk-for-there"
 
 
 def test_dialects_are_chosen_and_those_of_another_provider_refused() -> None:
@@ -148,7 +171,7 @@ def test_dialects_are_chosen_and_those_of_another_provider_refused() -> None:
     cast = acme()
     url = f"{CHANNELS}{cast.channel.pk}/change/"
 
-    client.post(url, channel_form(cast, provider="openai", dialects=["chat", "responses"]))
+    client.post(url, channel_form(cast, provider="openai", dialects=["chat", "responses"], credentials="sk-openai"))
     chosen = Channel.objects.get().dialects
     Channel.objects.update(dialects=["chat", "responses"])
     client.post(url, channel_form(cast, provider="openai", dialects=["responses", "chat"]))

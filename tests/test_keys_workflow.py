@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, AuditEntry, Membership
 from accounts.selectors import key_by_digest, reach_of
-from accounts.services import create_user
+from accounts.services import create_user, remove_member
 from billing.arithmetic import plain_decimal
 from billing.models import Budget, DayTotal, Hold, UsageRecord
 from billing.services import save_budget
@@ -206,6 +206,18 @@ def test_a_key_is_disabled_enabled_and_deleted(cast: Cast) -> None:
     assert AuditEntry.objects.latest("id").action == "api_key.deleted"
 
 
+def test_the_key_of_somebody_who_left_stays_off(cast: Cast) -> None:
+    key, _ = keys.create_key(member=cast.member, spec=KeySpec(name="notebook"))
+    remove_member(actor=cast.owner, target=cast.member)
+
+    with pytest.raises(ValidationError, match="no longer a member"):
+        keys.set_key_enabled(member=cast.owner, key=key, enabled=True)
+
+    key.refresh_from_db()
+    assert not key.enabled
+    assert not AuditEntry.objects.filter(action="api_key.enabled").exists()
+
+
 def test_nobody_touches_a_key_beyond_their_reach(cast: Cast) -> None:
     """A plain member another member's, anybody another organization's; also with a key that was found elsewhere."""
     mine = cast.world.key
@@ -252,13 +264,10 @@ def test_a_row_says_what_a_key_has_spent_and_how_it_stands(cast: Cast) -> None:
     Hold.objects.create(
         request_id="req_1", wallet_id=cast.organization.pk, api_key_id=key.pk, amount_nanos=4, captured=True
     )
-    for number in range(2):
+    for hours in (2, 1):
+        at = now - timedelta(hours=hours)
         UsageRecord.objects.create(
-            request_id=ids.request_id(),
-            organization=cast.organization,
-            api_key=key,
-            created_at=now - timedelta(hours=2 - number),
-            status="ok",
+            request_id=ids.request_id_at(at), organization=cast.organization, api_key=key, created_at=at, status="ok"
         )
 
     [row] = key_rows(reach_of(cast.member, "keys.all"))

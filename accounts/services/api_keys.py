@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -109,10 +110,15 @@ def rotate_api_key(*, key: ApiKey, overlap: timedelta) -> str:
 
 @transaction.atomic
 def set_api_keys_enabled(*, keys: Iterable[ApiKey], enabled: bool) -> int:
-    """Revoke keys, or bring them back. Returns how many changed; what is deleted stays so."""
+    """Revoke keys, or bring them back. Returns how many changed.
+
+    What is deleted stays so, and a key whose owner has left stays revoked: they still know its secret.
+    """
     changed = 0
     for key in keys:
         rows = ApiKey.objects.filter(pk=key.pk, deleted_at__isnull=True).exclude(enabled=enabled)
+        if enabled:
+            rows = rows.filter(user__memberships__organization=F("organization"))
         if rows.update(enabled=enabled):
             key.enabled = enabled
             action = "api_key.enabled" if enabled else "api_key.disabled"

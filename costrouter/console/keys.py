@@ -21,6 +21,7 @@ from billing.models import Budget
 from billing.spending import days_of_key
 from costrouter import keys
 from costrouter.console.access import ConsoleRequest, console_page
+from costrouter.console.errors import say
 from costrouter.console.key_forms import KeyForm, RotateForm
 from costrouter.console.snippets import key_snippets
 from costrouter.key_rows import KeyRow, key_rows, keys_of
@@ -132,9 +133,12 @@ def enable(request: ConsoleRequest, key_id: int) -> HttpResponse:
     """Enable a key (`enabled=1`) or disable it."""
     key = _key(request, key_id)
     enabled = request.POST.get("enabled") == "1"
-    if keys.set_key_enabled(member=request.member, key=key, enabled=enabled):
-        said = _("“%(name)s” works again.") if enabled else _("“%(name)s” is disabled: its requests are refused.")
-        messages.success(request, said % {"name": key.name})
+    try:
+        if keys.set_key_enabled(member=request.member, key=key, enabled=enabled):
+            said = _("“%(name)s” works again.") if enabled else _("“%(name)s” is disabled: its requests are refused.")
+            messages.success(request, said % {"name": key.name})
+    except ValidationError as error:
+        say(request, error)
     return redirect("console:key", key_id=key.pk)
 
 
