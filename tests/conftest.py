@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [
         item
         for item in items
-        if item.get_closest_marker("looks") is None
+        if item.get_closest_marker("any_database") is None
         if fixtures & set(getattr(item, "fixturenames", ())) or any(item.get_closest_marker(mark) for mark in marks)
     ]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])

@@ -16,6 +16,8 @@ from costrouter.api.samples import BODIES
 from costrouter.api.schema import document
 from tests.test_api_access import OPERATIONS
 
+pytestmark = pytest.mark.any_database
+
 BY_ID = {declared.id: declared for *_, declared in OPERATIONS}
 ENTRIES = [entry for *_, entries in pages.chapters() for entry in entries]
 

@@ -13,7 +13,7 @@ from tests.browser.driver import Visit
 from tests.browser.stage import session_of
 from tests.world import World
 
-pytestmark = pytest.mark.looks
+pytestmark = pytest.mark.any_database
 
 
 def send(seen: Visit, operation: str, body: str = "") -> None:

@@ -27,6 +27,8 @@ from costrouter.api.schema import document
 from relay.probe import ProbeResult
 from tests.api_cast import Api, cast, new_token
 
+pytestmark = pytest.mark.any_database
+
 EXAMPLES = 12
 CHECKS = [
     not_a_server_error,

@@ -12,6 +12,8 @@ from costrouter.templatetags.ui import CATEGORY_ICONS
 from relay.endpoints import ENDPOINTS
 from tests.world import World
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def anyone() -> Client:

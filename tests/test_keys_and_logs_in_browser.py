@@ -18,7 +18,7 @@ from tests.browser.driver import Visit, visit
 from tests.conftest import RelayServer
 from tests.world import World
 
-pytestmark = pytest.mark.looks
+pytestmark = pytest.mark.any_database
 
 
 def opened(chromium: Browser, relay: RelayServer, world: World, path: str, *, scripts: bool = True) -> Visit:

@@ -13,6 +13,8 @@ from tests.browser.driver import PHONE, browser, visit
 from tests.conftest import RelayServer
 from tests.world import World
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:

@@ -22,6 +22,8 @@ from tests import authenticator, mailbox
 from tests.browser.driver import browser, serious, visit
 from tests.conftest import RelayServer
 
+pytestmark = pytest.mark.any_database
+
 PASSWORD = "correct horse"
 
 

@@ -15,7 +15,7 @@ from tests.browser.site import ANYONE, PAGES, Shown
 from tests.browser.stage import Stage, build
 from tests.conftest import RelayServer, empty_database
 
-pytestmark = pytest.mark.looks
+pytestmark = pytest.mark.any_database
 MOST_SCRIPT = 150_000
 WITHOUT_SCRIPTS = ("docs", "docs-endpoint", "logs", "log")
 

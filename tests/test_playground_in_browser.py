@@ -18,6 +18,8 @@ from tests.doubles import Reply, Upstream, delta, json_reply, sse_reply, whole_s
 from tests.waiting import eventually
 from tests.world import World
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:

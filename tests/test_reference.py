@@ -21,6 +21,8 @@ from relay import auth, reply
 from relay.endpoints import ENDPOINTS
 from relay.errors import ERRORS
 
+pytestmark = pytest.mark.any_database
+
 SECRET = "sk-" + "k" * 48
 
 

@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 
 from costrouter.reference.entries import ENTRIES
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def docs(world, upstream, relay, tab):

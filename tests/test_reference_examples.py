@@ -40,6 +40,8 @@ from relay.protocols import DIALECTS, videos
 from relay.protocols.sse import Splitter, data_of
 from tests.docs_upstream import FILES, library_fixture, with_real_ids  # noqa: F401
 
+pytestmark = pytest.mark.any_database
+
 # Endpoint → the types of the official SDK: of its parameters, and of its answer. None: it has none of its own.
 TYPES: dict[str, tuple[Any, Any]] = {
     "chat.completions": (ChatParams, ChatCompletion),

@@ -19,7 +19,7 @@ from accounts.services import create_user, save_user
 from costrouter.sign_in.forms import NameForm
 from tests import mailbox
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 PASSWORD = "correct horse"
 
 

@@ -15,7 +15,7 @@ from accounts.services import create_user
 from costrouter.sign_in.invited import SESSION_KEY
 from tests import mailbox
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 DANA = {"email": "Dana@Example.com", "name": "Dana", "password1": "a long password"}
 

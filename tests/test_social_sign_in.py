@@ -25,7 +25,7 @@ from accounts.services import create_user
 from costrouter.sign_in.invited import SESSION_KEY
 from tests import mailbox
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 PASSWORD = "correct horse"
 TOKENS = {"github": "https://github.com/login/oauth/access_token", "google": "https://oauth2.googleapis.com/token"}
 GITHUB_USER = {"id": 4711, "login": "dana", "name": "Dana Scully", "email": "dana@example.com"}

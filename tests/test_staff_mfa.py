@@ -18,7 +18,7 @@ from accounts.models import AuditEntry, User
 from accounts.services import create_user
 from costrouter.sign_in.staff import staff_mfa_missing
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 
 @pytest.fixture
