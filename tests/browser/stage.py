@@ -206,12 +206,12 @@ def _health() -> None:
 
 
 def session_of(user: User) -> str:
-    """A session cookie of a user who signed in with their password just now."""
+    """A session cookie of a user who signed in with their password just now, however long the looking takes."""
     session = SessionStore()
     session["_auth_user_id"] = str(user.pk)
     session["_auth_user_backend"] = settings.AUTHENTICATION_BACKENDS[0]
     session["_auth_user_hash"] = user.get_session_auth_hash()
-    session["account_authentication_methods"] = [{"method": "password", "at": timezone.now().timestamp()}]
+    session["account_authentication_methods"] = [{"method": "password", "at": timezone.now().timestamp() + 3_600}]
     session.save()
     return str(session.session_key)
 
