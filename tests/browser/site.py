@@ -69,7 +69,6 @@ PAGES: tuple[Shown, ...] = (
     Shown("account-two-factor", "/accounts/2fa/"),
     Shown("account-sessions", "/accounts/sessions/"),
     Shown("account-connections", "/accounts/3rdparty/"),
-    Shown("account-authenticator", "/accounts/2fa/totp/activate/"),
     Shown("admin", "/admin/", OPERATOR),
     Shown("admin-channels", "/admin/channels_app/channel/", OPERATOR),
     Shown("admin-channel", "/admin/channels_app/channel/{channel}/change/", OPERATOR),
