@@ -40,8 +40,8 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-# Two processes at once, but for tests that start the whole product and time what they kill.
-TOGETHER := -n 2 --dist loadfile -m "not e2e"
+# Three processes at once, but for tests that start the whole product and time what they kill.
+TOGETHER := -n 3 --dist loadfile --no-loadscope-reorder -m "not e2e"
 ALONE := -m e2e
 
 # Tests have a folder and secrets of their own, so they never touch what `make run` made.

@@ -16,7 +16,7 @@ from relay import probe, probe_asks
 from tests.admin_cast import SECRET, acme, operator
 from tests.test_providers import ACCOUNT
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 COMPLETION = json.dumps({"choices": [{"message": {"content": "ready"}, "finish_reason": "stop"}]})
 
 

@@ -18,7 +18,7 @@ from accounts.permissions import SCOPES
 from accounts.services import create_access_token, create_organization, create_user
 from costrouter.api.throttles import PerCaller
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 
 
 @pytest.fixture

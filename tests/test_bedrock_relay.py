@@ -13,6 +13,8 @@ import pytest
 from tests.bedrock_frames import START, TYPE, call, delta, end, exception, metadata, stop
 from tests.doubles import Reply, json_reply, sse_reply, whole_stream
 
+pytestmark = pytest.mark.any_database
+
 ACCESS, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 MODEL = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 PATH = "/model/eu.anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse"

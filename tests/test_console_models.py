@@ -19,6 +19,8 @@ from costrouter.console.models import kinds_of, tables
 from costrouter.offers import CHARGED, FITS, Offer, Search, matching, model_offer, model_offers, price_history
 from tests.world import World
 
+pytestmark = pytest.mark.any_database
+
 URL = "/console/models/"
 NOWHERE = "http://127.0.0.1:9/v1"
 

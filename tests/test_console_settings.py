@@ -14,7 +14,7 @@ from accounts.models import ApiKey, AuditEntry, Membership, Organization, Person
 from costrouter.console.organizations import OrganizationForm
 from tests.admin_cast import Acme, acme
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 SETTINGS = "/console/settings/"
 NEW = f"{SETTINGS}tokens/new/"
 OWNER, ADMIN, MEMBER = Membership.Role.OWNER, Membership.Role.ADMIN, Membership.Role.MEMBER

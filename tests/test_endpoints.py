@@ -12,6 +12,8 @@ from relay.asgi import _HANDLERS
 from relay.endpoints import ENDPOINTS, allowed_methods, match
 from relay.protocols import DIALECTS
 
+pytestmark = pytest.mark.any_database
+
 
 def test_thirty_model_endpoints_in_eight_categories_and_an_accounts_three():
     assert Counter(endpoint.category for endpoint in ENDPOINTS) == {

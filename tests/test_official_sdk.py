@@ -22,6 +22,8 @@ from tests.doubles import (
     whole_stream,
 )
 
+pytestmark = pytest.mark.any_database
+
 MESSAGES = [{"role": "user", "content": "hello"}]
 ASK = {"model": "double-1", "messages": MESSAGES}
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]

@@ -11,6 +11,8 @@ from google.auth import jwt
 from tests.doubles import COST, Upstream, completion, event, json_reply, sse_reply, whole_stream
 from tests.service_account import ACCOUNT, PUBLIC_KEY
 
+pytestmark = pytest.mark.any_database
+
 HELLO = [{"role": "user", "content": "hello"}]
 CONTENTS = [{"role": "user", "parts": [{"text": "hello"}]}]
 CHAT = "/v1/chat/completions"

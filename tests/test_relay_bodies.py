@@ -12,6 +12,8 @@ from tests.doubles import ask, completion
 from tests.refusals import error_of, post, refused
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.any_database
+
 BODIES = {
     "nothing": (b"", "invalid_json"),
     "broken": (b'{"model": ', "invalid_json"),

@@ -9,6 +9,8 @@ from billing.models import RefusalTally
 from tests.doubles import ask, completion, json_reply, sse_reply, whole_stream
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.any_database
+
 CHAT = "/v1/chat/completions"
 SENT = {
     "user-agent": "OpenAI/Python 3.54",

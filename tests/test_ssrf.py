@@ -17,6 +17,8 @@ from costrouter.lib import netguard
 from relay import upstream as upstream_module
 from tests.doubles import Reply, Upstream, ask
 
+pytestmark = pytest.mark.any_database
+
 CHAT = "/v1/chat/completions"
 PRIVATE = [
     "127.0.0.1",

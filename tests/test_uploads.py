@@ -18,6 +18,8 @@ from tests.doubles import RESET, Reply, json_reply, sse_reply
 from tests.recordings import recording
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.any_database
+
 MP3 = recording("mp3", 3)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
 TRANSCRIPTIONS = "/v1/audio/transcriptions"

@@ -19,7 +19,10 @@ import pytest
 from tests.sdk.agents_upstream import FILE, LAST, WORDS, agents_upstream, bodies
 
 AGENTS_DIR = os.environ.get("AGENTS_DIR", "")
-pytestmark = pytest.mark.skipif(not AGENTS_DIR, reason="AGENTS_DIR names no folder where npm installed the agents")
+pytestmark = [
+    pytest.mark.skipif(not AGENTS_DIR, reason="AGENTS_DIR names no folder where npm installed the agents"),
+    pytest.mark.any_database,
+]
 MODEL = "agent-1"
 TIMEOUT = 120
 # What each answer of a double uses, in nanos, at 1 USD a million tokens in and 2 USD out: 100 in, 20 out.

@@ -12,6 +12,8 @@ from relay.models import StoredTurn
 from tests.sdk.clients import DESCRIPTION, WEATHER
 from tests.sdk.mind import SYSTEM
 
+pytestmark = pytest.mark.any_database
+
 TOOL = {
     "type": "function",
     "name": "get_weather",

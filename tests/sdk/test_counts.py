@@ -13,6 +13,8 @@ from tests.doubles import json_reply
 from tests.sdk.clients import WEATHER
 from tests.sdk.mind import SYSTEM
 
+pytestmark = pytest.mark.any_database
+
 WORDS = "How many tokens are these few words?"
 TOOL = {"name": "get_weather", "input_schema": WEATHER}
 

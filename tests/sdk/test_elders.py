@@ -13,6 +13,8 @@ from tests.sdk.gemini_double import OldGeminiDouble
 from tests.sdk.mind import SYSTEM
 from tests.sdk.test_pairs import right
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def old(world, relay):

@@ -18,6 +18,8 @@ from tests.sdk.clients import CLIENTS, StreamFailed
 from tests.sdk.mind import Facts, Said
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.any_database
+
 HELLO = "Hello there, Zoë! 🌍"
 # How each client tells that a stream was cut.
 CUTS: dict[str, type[Exception]] = {

@@ -8,6 +8,8 @@ import pytest
 from google import genai
 from google.genai import errors, types
 
+pytestmark = pytest.mark.any_database
+
 NAMES = ["to-anthropic", "to-chat", "to-gemini", "to-responses"]
 
 

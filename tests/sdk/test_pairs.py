@@ -8,6 +8,8 @@ import pytest
 from tests.sdk.clients import CLIENTS, Ask, Forecast
 from tests.sdk.mind import REFUSAL, THOUGHT
 
+pytestmark = pytest.mark.any_database
+
 # What one answer costs, in nanos: 3 USD a million in, 0.3 read from a cache, 3.75 written to one, 15 out.
 COSTS = {
     "chat": 60 * 3_000 + 40 * 300 + 20 * 15_000,

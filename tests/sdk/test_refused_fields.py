@@ -9,6 +9,8 @@ from google.genai import errors, types
 
 from tests.sdk.clients import CLIENTS, WEATHER
 
+pytestmark = pytest.mark.any_database
+
 RESPONSES, ANTHROPIC, GEMINI = "OpenAI Responses", "Anthropic", "Gemini"
 TOOL = {"name": "get_weather", "input_schema": WEATHER}
 FUNCTION = {"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}}
