@@ -29,7 +29,7 @@ import pytest
 import uvicorn
 import uvloop
 from django.core.management.color import no_style
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
@@ -88,15 +88,21 @@ _KEPT_TABLES = {"django_migrations", "django_content_type", "auth_permission"}
 
 
 def empty_database() -> None:
-    """Delete every row that a test has made. The append-only triggers would refuse that on SQLite."""
+    """Delete every row that a test has made, although the append-only triggers refuse it."""
+    tables = sorted(set(connection.introspection.django_table_names(only_existing=True)) - _KEPT_TABLES)
+    if connection.vendor == "postgresql":
+        # A replica fires no triggers, those of foreign keys included. TRUNCATE writes new files for each table.
+        deletes = "; ".join(f'DELETE FROM "{table}"' for table in tables)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL session_replication_role = replica; {deletes}")
+        return
     create: list[str] = []
     drop: list[str] = []
-    for name in _APPEND_ONLY if connection.vendor == "sqlite" else ():
+    for name in _APPEND_ONLY:
         made, dropped = importlib.import_module(name).statements("sqlite")
         create += made
         drop += dropped
-    tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
-    emptied = connection.ops.sql_flush(no_style(), sorted(tables - _KEPT_TABLES), reset_sequences=False)
+    emptied = connection.ops.sql_flush(no_style(), tables, reset_sequences=False)
     connection.ops.execute_sql_flush([*drop, *emptied, *create])
 
 
