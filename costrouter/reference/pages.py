@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language
@@ -22,11 +21,6 @@ from costrouter.reference.shapes import Binary
 from costrouter.reference.snippets import snippets_of
 from costrouter.reference.snippets.curl import KEY_HEADERS
 from costrouter.reference.snippets.literals import as_json
-
-
-def base_url(request: HttpRequest) -> str:
-    """The address that clients are told: the operator's, else the one this page was asked at."""
-    return settings.PUBLIC_URL or f"{request.scheme}://{request.get_host()}"
 
 
 @cache

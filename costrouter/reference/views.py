@@ -19,6 +19,7 @@ from costrouter.console.access import current_member
 from costrouter.reference import entries, openapi, pages, served
 from costrouter.reference.marks import KEY
 from costrouter.reference.snippets import Reader, filled
+from costrouter.sign_in.links import base_url
 
 KEY_NAME = "Docs"
 # A model's name as it may stand in a path, in JSON and in a shell's single quotes alike.
@@ -53,7 +54,7 @@ def endpoint(request: HttpRequest, name: str) -> HttpResponse:
 @cache_control(public=True, max_age=300)
 def openapi_document(request: HttpRequest) -> HttpResponse:
     """The OpenAPI document."""
-    return JsonResponse(openapi.document(pages.base_url(request)), json_dumps_params={"ensure_ascii": False})
+    return JsonResponse(openapi.document(base_url(request)), json_dumps_params={"ensure_ascii": False})
 
 
 @never_cache
@@ -103,8 +104,8 @@ def _answer(request: HttpRequest, template: str, context: dict[str, Any], key: s
     ours = served.model_for_examples()
     # It goes into HTML and into shell commands as it is.
     shown = chosen or (ours if _MODEL.fullmatch(ours) else "")
-    base_url = pages.base_url(request)
-    about = {"base_url": base_url, "chosen_model": chosen, "shown_model": shown or served.EXAMPLE}
+    site = base_url(request)
+    about = {"base_url": site, "chosen_model": chosen, "shown_model": shown or served.EXAMPLE}
     response = render(request, template, {**context, **about})
-    response.content = filled(response.content.decode(), Reader(base_url, key, shown)).encode()
+    response.content = filled(response.content.decode(), Reader(site, key, shown)).encode()
     return response
