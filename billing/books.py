@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from billing.items import Granted, HoldItem, Refused
+from billing.writing.items import Granted, HoldItem, Refused
 
 # A request takes at most this share of what a wallet has left, unless it says itself what it needs.
 SHARE = 8

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from billing.books import open_window
 from billing.models import Budget, Hold, LedgerEntry, Price, UsageRecord, Wallet
-from billing.pricing import PriceInfo
+from billing.pricing.rates import PriceInfo
 
 
 def price_info(price: Price) -> PriceInfo:

@@ -15,7 +15,7 @@ from accounts import audit
 from accounts.changes import record_change
 from accounts.models import ConfigChange, Organization, User
 from billing.models import Budget, LedgerEntry, Price, Wallet
-from billing.pricing import prices_problem
+from billing.pricing.rates import prices_problem
 from costrouter.lib.money import MAX_NANOS
 
 Kind = LedgerEntry.Kind

@@ -9,8 +9,8 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from billing import leases
 from billing.models import Budget, Hold, ProcessLease, UsageRecord, Wallet
+from billing.writing import leases
 
 LIMIT = 200
 

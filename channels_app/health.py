@@ -129,7 +129,7 @@ def prune_hours() -> int:
 
 
 def check_channel(*, channel: Channel, model: str = "") -> Any:
-    """Send a channel one real request (`relay.probe.ProbeResult`), and note what came of it with its health."""
+    """Send a channel one real request (`relay.routing.probe.ProbeResult`), and note what came of it with its health."""
     result = import_string(settings.CHANNEL_PROBE)(channel=channel, model=model)
     said = result.message if result.ok or result.status is None else f"status {result.status}: {result.message}"
     about = f"{result.model}: " if result.model else ""

@@ -22,7 +22,7 @@ from django.conf import settings  # noqa: E402
 from django.core.checks import run_checks  # noqa: E402
 
 from relay.asgi import handle, handle_websocket, is_ours  # noqa: E402
-from relay.runtime import Runtime  # noqa: E402
+from relay.exchange.runtime import Runtime  # noqa: E402
 from relay.tasks import spawn  # noqa: E402
 
 log = logging.getLogger(__name__)

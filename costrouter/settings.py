@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from costrouter.admin.theme import UNFOLD  # noqa: F401  (a setting)
 from costrouter.api.config import REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401  (settings)
 from costrouter.env import BASE_DIR, load
 from costrouter.sign_in import form_table as sign_in_forms
-from costrouter.unfold import UNFOLD  # noqa: F401  (a setting)
 
 _environment = load()
 _given = _environment.values
@@ -41,7 +41,7 @@ SIGN_IN_PROVIDERS = {
     "google": (_given["GOOGLE_CLIENT_ID"], _given["GOOGLE_CLIENT_SECRET"]),
 }
 # What "test this channel" calls; named, since the channels app may not import the relay.
-CHANNEL_PROBE = "relay.probe.probe_channel"
+CHANNEL_PROBE = "relay.routing.probe.probe_channel"
 
 INSTALLED_APPS = [
     "unfold",
@@ -186,7 +186,7 @@ EMAIL_USE_SSL = _given["MAIL"].get("EMAIL_USE_SSL", False)
 # "default" counts rate limits, for all processes where there is Redis. "process" needs no server.
 CACHES = {
     "default": {
-        "BACKEND": "costrouter.caches.SteadyRedisCache",
+        "BACKEND": "costrouter.lib.caches.SteadyRedisCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "page",
         "OPTIONS": {"socket_connect_timeout": 1, "socket_timeout": 1},

@@ -7,8 +7,8 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from costrouter.console.home import home
 from costrouter.dashboard.views import hide_checklist
-from costrouter.home import home
 from costrouter.sign_in import views as sign_in
 
 urlpatterns = [

@@ -8,7 +8,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 from unfold.decorators import display
 
 from billing.models import UsageRecord
-from costrouter.admin_base import ReadOnlyAdmin, badge, link, number, page_url, two_lines
+from costrouter.admin.base import ReadOnlyAdmin, badge, link, number, page_url, two_lines
 from relay.models import VideoTask
 
 _VARIANTS = {

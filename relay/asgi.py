@@ -11,13 +11,15 @@ from typing import Any
 from django.conf import settings
 
 from costrouter.lib import ids, netguard
-from relay import models_list, pipeline, realtime
-from relay.context import Context
 from relay.endpoints import ENDPOINTS, Endpoint, allowed_methods, match
 from relay.errors import RelayError
-from relay.pipeline import ClientGone
-from relay.reply import Reply, error_reply, preflight_headers, send_reply
-from relay.runtime import Runtime
+from relay.exchange import pipeline
+from relay.exchange.context import Context
+from relay.exchange.pipeline import ClientGone
+from relay.exchange.reply import Reply, error_reply, preflight_headers, send_reply
+from relay.exchange.runtime import Runtime
+from relay.reading import models_list
+from relay.realtime import websocket as realtime
 
 log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
@@ -33,7 +35,7 @@ Handler = Callable[[Context, Runtime, str], Awaitable[None]]
 
 def _handler(name: str) -> Handler:
     """The function that an endpoint's `handler` names."""
-    module, _, function = name.partition(".")
+    module, _, function = name.rpartition(".")
     found: Handler = getattr(import_module(f"relay.{module}"), function)
     return found
 

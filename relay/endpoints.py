@@ -11,8 +11,8 @@ class Endpoint:
 
     `protocol`: the client dialect, a row of `relay.protocols.DIALECTS` for what is forwarded; "models" stands for the
     caller's. `meter`: what is charged, for people; None for what is free and leaves no record. `units`: of these at
-    least one must have a price of its own, else the model is unpriced here. `handler`: a function, `module.name` within
-    `relay`. `aliases`: other paths.
+    least one must have a price of its own, else the model is unpriced here. `handler`: a function, `room.module.name`
+    within `relay`. `aliases`: other paths.
     `holds_for`: its hold stands by itself for so many seconds, since what it starts outlives the process.
     """
 
@@ -30,7 +30,8 @@ class Endpoint:
 
 _TOKENS = ("input", "output")
 _EMBEDDINGS, _MODELS = "Embeddings, rerank, moderation", "Models and realtime"
-_FORWARD, _UPLOAD = "pipeline.forward", "uploads.forward"
+_FORWARD, _UPLOAD = "exchange.pipeline.forward", "exchange.uploads.forward"
+_RESPOND = "exchange.conversations.respond"
 _IMAGES, _PICTURES = "images or tokens", ("images", "image_out", "output")
 _SECONDS, _HEARD = "seconds or tokens", ("seconds", "audio_in", "input")
 # What a video holds until the upstream has accepted it: longer than trying every channel may take.
@@ -53,7 +54,7 @@ def _video(name: str, method: str, path: str, handler: str, meter: str | None = 
 ENDPOINTS = (
     Endpoint("chat.completions", "POST", "/v1/chat/completions", "Chat", "chat", "tokens", _FORWARD, _TOKENS),
     Endpoint("completions", "POST", "/v1/completions", "Chat", "completions", "tokens", _FORWARD, _TOKENS),
-    Endpoint("responses", "POST", "/v1/responses", "Chat", "responses", "tokens", "conversations.respond", _TOKENS),
+    Endpoint("responses", "POST", "/v1/responses", "Chat", "responses", "tokens", _RESPOND, _TOKENS),
     Endpoint(
         "responses.compact",
         "POST",
@@ -61,7 +62,7 @@ ENDPOINTS = (
         "Chat",
         "responses_compact",
         "tokens",
-        "conversations.respond",
+        _RESPOND,
         _TOKENS,
     ),
     Endpoint("messages", "POST", "/v1/messages", "Anthropic", "anthropic", "tokens", _FORWARD, _TOKENS),
@@ -72,11 +73,11 @@ ENDPOINTS = (
         "Anthropic",
         "anthropic_count",
         "free",
-        "counting.count_tokens",
+        "reading.counting.count_tokens",
     ),
     _gemini("gemini.generate", "generateContent", "gemini", "tokens", _FORWARD, _TOKENS),
     _gemini("gemini.stream", "streamGenerateContent", "gemini", "tokens", _FORWARD, _TOKENS),
-    _gemini("gemini.count_tokens", "countTokens", "gemini_count", "free", "counting.count_tokens"),
+    _gemini("gemini.count_tokens", "countTokens", "gemini_count", "free", "reading.counting.count_tokens"),
     _gemini("gemini.embed", "embedContent", "gemini_embed", "tokens", _FORWARD, ("input",)),
     _gemini("gemini.batch_embed", "batchEmbedContents", "gemini_embed", "tokens", _FORWARD, ("input",)),
     Endpoint("embeddings", "POST", "/v1/embeddings", _EMBEDDINGS, "embeddings", "tokens", _FORWARD, ("input",)),
@@ -105,13 +106,13 @@ ENDPOINTS = (
     Endpoint(
         "audio.translations", "POST", "/v1/audio/translations", "Audio", "translations", _SECONDS, _UPLOAD, _HEARD
     ),
-    _video("create", "POST", "", "video_submit.create", "seconds or calls"),
-    _video("list", "GET", "", "videos.list_videos"),
-    _video("get", "GET", "/{id}", "videos.get_video"),
-    _video("content", "GET", "/{id}/content", "videos.content"),
-    _video("delete", "DELETE", "/{id}", "videos.delete_video"),
-    _video("remix", "POST", "/{id}/remix", "videos.remix", "seconds or calls"),
-    Endpoint("models.list", "GET", "/v1/models", _MODELS, "models", None, "models_list.list_models"),
+    _video("create", "POST", "", "videos.submit.create", "seconds or calls"),
+    _video("list", "GET", "", "videos.handlers.list_videos"),
+    _video("get", "GET", "/{id}", "videos.handlers.get_video"),
+    _video("content", "GET", "/{id}/content", "videos.handlers.content"),
+    _video("delete", "DELETE", "/{id}", "videos.handlers.delete_video"),
+    _video("remix", "POST", "/{id}/remix", "videos.handlers.remix", "seconds or calls"),
+    Endpoint("models.list", "GET", "/v1/models", _MODELS, "models", None, "reading.models_list.list_models"),
     Endpoint(
         "models.get",
         "GET",
@@ -119,10 +120,10 @@ ENDPOINTS = (
         _MODELS,
         "models",
         None,
-        "models_list.get_model",
+        "reading.models_list.get_model",
         aliases=("/v1beta/models/{model}",),
     ),
-    Endpoint("gemini.models", "GET", "/v1beta/models", _MODELS, "models", None, "models_list.list_models"),
+    Endpoint("gemini.models", "GET", "/v1beta/models", _MODELS, "models", None, "reading.models_list.list_models"),
     Endpoint(
         "realtime",
         "GET",
@@ -130,12 +131,12 @@ ENDPOINTS = (
         _MODELS,
         "realtime",
         "tokens",
-        "realtime.upgrade_required",
+        "realtime.websocket.upgrade_required",
         _TOKENS,
     ),
-    Endpoint("account.generation", "GET", "/v1/generation", "Account", "chat", None, "account.generation"),
-    Endpoint("account.credits", "GET", "/v1/credits", "Account", "chat", None, "account.credits"),
-    Endpoint("account.key", "GET", "/v1/key", "Account", "chat", None, "account.key"),
+    Endpoint("account.generation", "GET", "/v1/generation", "Account", "chat", None, "reading.account.generation"),
+    Endpoint("account.credits", "GET", "/v1/credits", "Account", "chat", None, "reading.account.credits"),
+    Endpoint("account.key", "GET", "/v1/key", "Account", "chat", None, "reading.account.key"),
 )
 
 _EXACT: dict[tuple[str, str], Endpoint] = {}

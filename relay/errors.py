@@ -1,4 +1,4 @@
-"""THE table of errors. Their shape in each client dialect is `relay.error_shapes`."""
+"""THE table of errors. Their shape in each client dialect is `relay.protocols.error_shapes`."""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from relay import conversations, video_poll
+from relay.exchange import conversations
+from relay.videos import poll as video_poll
 
 
 @shared_task  # type: ignore[untyped-decorator]

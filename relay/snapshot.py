@@ -16,7 +16,7 @@ from django.db import close_old_connections, connection
 from accounts import changes
 from accounts.models import ConfigChange
 from billing import selectors as prices_of
-from billing.pricing import PriceInfo, Rates, compile_rates
+from billing.pricing.rates import PriceInfo, Rates, compile_rates
 from channels_app import snapshot as routing
 from channels_app.snapshot import RoutingSnapshot
 

@@ -34,9 +34,9 @@ from django.test import Client, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
 from tests.browser.fixtures import chromium, tab  # noqa: F401  (fixtures)
-from tests.doubles import Upstream
-from tests.waiting import eventually
-from tests.world import World
+from tests.cast.waiting import eventually
+from tests.cast.world import World
+from tests.doubles.upstream import Upstream
 
 # A busy machine is no failure.
 hypothesis_settings.register_profile("costrouter", deadline=None)
@@ -134,7 +134,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def world(transactional_db: None) -> World:
-    """An organization with money, a key, models and prices. See `tests/world.py`."""
+    """An organization with money, a key, models and prices. See `tests/cast/world.py`."""
     return World()
 
 
@@ -214,7 +214,7 @@ def relay(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[RelayServer
     """
     monkeypatch.setattr("relay.snapshot.POLL_SECONDS", 0.02)
     # What is frozen is never collected: each test would leave its threads' database connections behind.
-    monkeypatch.setattr("relay.runtime.gc.freeze", lambda: None)
+    monkeypatch.setattr("relay.exchange.runtime.gc.freeze", lambda: None)
     server = RelayServer().start()
     yield server
     server.stop()

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from costrouter.supervisor import die_with_parent
+from costrouter.serve.supervisor import die_with_parent
 
 DEADLINE = 60.0
 PACKAGES = {"postgres": "postgresql", "redis-server": "redis-server", "chromium": "chromium"}

@@ -17,9 +17,9 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from accounts import services
 from accounts.models import ApiKey
-from costrouter.admin_base import ServiceAdmin, badge, link, lookup, page_url, two_lines
-from costrouter.admin_fields import LinesField, NamesField
-from costrouter.admin_filters import GroupFilter
+from costrouter.admin.base import ServiceAdmin, badge, link, lookup, page_url, two_lines
+from costrouter.admin.fields import LinesField, NamesField
+from costrouter.admin.filters import GroupFilter
 
 RATE_FIELDS = ("requests_per_minute", "tokens_per_minute", "concurrent_requests")
 

@@ -22,7 +22,7 @@ from unfold.decorators import display
 from accounts.audit import ACTIONS
 from accounts.audit_words import action_text, changes_of
 from accounts.models import AuditEntry, Organization
-from costrouter.admin_base import ReadOnlyAdmin, link, page_url, table, two_lines
+from costrouter.admin.base import ReadOnlyAdmin, link, page_url, table, two_lines
 
 MOST_COUNTED = 10_000
 # Kind of object → the admin page of one.

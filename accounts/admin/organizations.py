@@ -17,7 +17,7 @@ from unfold.decorators import display
 from accounts import services
 from accounts.admin.api_keys import RATE_FIELDS
 from accounts.models import Membership, Organization, User
-from costrouter.admin_base import LabelledInline, ServiceAdmin, badge, link, number, page_url
+from costrouter.admin.base import LabelledInline, ServiceAdmin, badge, link, number, page_url
 from costrouter.lib.money import usd_text
 
 

@@ -18,7 +18,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from accounts import services
 from accounts.models import User
-from costrouter.admin_base import ServiceAdmin, badge, link, page_url, two_lines
+from costrouter.admin.base import ServiceAdmin, badge, link, page_url, two_lines
 
 admin.site.unregister(Group)
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")

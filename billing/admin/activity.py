@@ -18,8 +18,8 @@ from billing.admin.lists import BoundedPaginator, TotalsList, count_total, money
 from billing.admin.names import name_of
 from billing.admin.record_tables import units_text
 from billing.models import DayTotal, Hold, ProcessLease, RefusalTally
-from costrouter.admin_base import OfWallets, ReadOnlyAdmin, badge, number, two_lines
-from costrouter.admin_filters import ChannelFilter, KeyFilter, ModelFilter
+from costrouter.admin.base import OfWallets, ReadOnlyAdmin, badge, number, two_lines
+from costrouter.admin.filters import ChannelFilter, KeyFilter, ModelFilter
 from costrouter.lib.money import usd_text
 from costrouter.lib.units import UNITS
 

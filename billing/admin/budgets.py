@@ -16,8 +16,8 @@ from unfold.decorators import display
 from billing import services
 from billing.models import Budget
 from billing.selectors import spent_now
-from costrouter.admin_base import ServiceAdmin, number, two_lines
-from costrouter.admin_fields import UsdField
+from costrouter.admin.base import ServiceAdmin, number, two_lines
+from costrouter.admin.fields import UsdField
 from costrouter.lib.money import usd_text
 
 

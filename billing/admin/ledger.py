@@ -15,7 +15,7 @@ from unfold.views import ChangeList
 from billing.admin.lists import BoundedPaginator, DayRangeFilter, LookList, count_total, money_total, sums
 from billing.admin.names import name_of
 from billing.models import LedgerEntry
-from costrouter.admin_base import OfWallets, ReadOnlyAdmin, badge, link, number, page_url
+from costrouter.admin.base import OfWallets, ReadOnlyAdmin, badge, link, number, page_url
 from costrouter.lib.money import usd_text
 
 VARIANTS = {

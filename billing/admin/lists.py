@@ -17,7 +17,7 @@ from unfold.contrib.filters.admin import DropdownFilter, RangeDateFilter
 from unfold.utils import parse_date_str
 
 from billing.admin.names import attach_names
-from costrouter.admin_base import PlainList
+from costrouter.admin.base import PlainList
 from costrouter.lib import ids
 from costrouter.lib.ids import request_id_at
 from costrouter.lib.money import usd_text

@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.models import ApiKey, Organization, User
-from costrouter.admin_base import link, page_url
+from costrouter.admin.base import link, page_url
 
 _TABLES: tuple[tuple[str, Any, str, str], ...] = (
     ("organization_id", Organization, "name", "accounts.organization"),

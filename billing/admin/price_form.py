@@ -9,8 +9,8 @@ from django import forms
 from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminTextInputWidget
 
 from billing.models import Price
-from costrouter.admin_base import lookup
-from costrouter.admin_fields import DecimalInput, plain
+from costrouter.admin.base import lookup
+from costrouter.admin.fields import DecimalInput, plain
 from costrouter.lib.units import UNITS, per_text
 
 TIERS = ("standard", "flex", "priority", "fast", "batch")

@@ -19,8 +19,8 @@ from billing.admin.names import name_of
 from billing.admin.price_form import COMMON, TIERS, PriceForm, initial_from
 from billing.models import Price
 from billing.selectors import with_price_in_force
-from costrouter.admin_base import ServiceAdmin, badge, number, page_url, table, two_lines
-from costrouter.admin_filters import PricedModelFilter
+from costrouter.admin.base import ServiceAdmin, badge, number, page_url, table, two_lines
+from costrouter.admin.filters import PricedModelFilter
 from costrouter.lib.units import UNITS, per_text
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from billing.pricing import INPUT_UNITS
-from costrouter.admin_base import link, number, page_url, table
+from billing.pricing.rates import INPUT_UNITS
+from costrouter.admin.base import link, number, page_url, table
 from costrouter.lib.units import UNITS, per_text
 
 

@@ -24,9 +24,9 @@ from billing.admin.lists import (
 from billing.admin.names import name_of
 from billing.admin.record_tables import attempts_table, lines_table, units_text
 from billing.models import UsageRecord
-from costrouter.admin_base import ReadOnlyAdmin, badge, link, number, page_url, two_lines
-from costrouter.admin_fields import plain
-from costrouter.admin_filters import ChannelFilter, EndpointFilter, GroupFilter, KeyFilter, ModelFilter
+from costrouter.admin.base import ReadOnlyAdmin, badge, link, number, page_url, two_lines
+from costrouter.admin.fields import plain
+from costrouter.admin.filters import ChannelFilter, EndpointFilter, GroupFilter, KeyFilter, ModelFilter
 from costrouter.lib.money import usd_text
 
 VARIANTS = {

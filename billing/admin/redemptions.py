@@ -24,8 +24,8 @@ from billing.admin.lists import BoundedPaginator
 from billing.admin.names import attach_names, name_of
 from billing.models import RedemptionBatch, RedemptionCode
 from billing.redemption import MAX_CODES, code_text, codes_of, digest_of, plain_code
-from costrouter.admin_base import PlainList, ReadOnlyAdmin, ServiceAdmin, action_page, badge, link, number, page_url
-from costrouter.admin_fields import UsdField
+from costrouter.admin.base import PlainList, ReadOnlyAdmin, ServiceAdmin, action_page, badge, link, number, page_url
+from costrouter.admin.fields import UsdField
 from costrouter.lib.money import usd_number, usd_text
 
 CSV_HEADER = ("code", "worth_usd", "claimed_at", "claimed_by", "claimed_by_user")

@@ -19,8 +19,8 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWid
 from accounts.models import Organization
 from billing import services
 from billing.models import Hold, LedgerEntry, Wallet
-from costrouter.admin_base import ServiceAdmin, action_page, badge, link, number, page_url, table
-from costrouter.admin_fields import UsdField
+from costrouter.admin.base import ServiceAdmin, action_page, badge, link, number, page_url, table
+from costrouter.admin.fields import UsdField
 from costrouter.lib.money import usd_text
 
 MAY_MOVE = "billing.change_wallet"

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from genai_prices.types import ModelInfo
 
-from billing.price_seed import STANDARD, TIERS, Inexpressible, SeedPrice, changes_after, price_at, unknown_variants
+from billing.pricing.seed import STANDARD, TIERS, Inexpressible, SeedPrice, changes_after, price_at, unknown_variants
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What the operator's overview reads of money: day totals in any order, and what waits. No read walks the records.
 
-Amounts are nanos. Tenants' reads are in `billing.usage`; they read units too, which would cost more than all the rest.
+Amounts are nanos. Tenants' reads are in `billing.reports.usage`; they read units too, which would cost
+more than all the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from django.db.models import Count, F, Min, Q, Sum
 
 from billing.models import DayTotal, Hold, Wallet
-from billing.usage_rows import COUNTED, Period, Totals
+from billing.reports.rows import COUNTED, Period, Totals
 
 # What the top lists can be sorted by: name → sum, the largest first.
 ORDERS: Mapping[str, Any] = {

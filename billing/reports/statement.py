@@ -17,9 +17,9 @@ from django.db.models.functions import TruncMonth
 
 from accounts.models import Membership, Organization, User
 from accounts.selectors import Reach
-from billing import usage
 from billing.models import DayTotal, LedgerEntry
-from billing.usage import DayUsage, ModelUsage, Period, Totals, month_of
+from billing.reports import usage
+from billing.reports.usage import DayUsage, ModelUsage, Period, Totals, month_of
 
 Kind = LedgerEntry.Kind
 

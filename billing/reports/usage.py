@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet, Sum
 from accounts.models import ApiKey, Organization, User
 from accounts.selectors import Reach
 from billing.models import DayTotal, Hold
-from billing.usage_rows import (
+from billing.reports.rows import (
     COUNTED,
     ChannelUsage,
     DayUsage,

@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import msgspec
 
 from billing.books import BookedBudget, BookedWallet, Books, open_window
-from billing.items import CaptureItem, Granted, HoldItem, Item, Outcome
-from billing.statements import Dialect, Record, statements
+from billing.writing.items import CaptureItem, Granted, HoldItem, Item, Outcome
+from billing.writing.statements import Dialect, Record, statements
 
 Row = tuple[Any, ...]
 Rows = Callable[[], list[Row]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from billing.statements import Record
+from billing.writing.statements import Record
 
 
 @dataclass(slots=True)

@@ -20,11 +20,11 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.utils import InterfaceError, OperationalError
 
-from billing import leases
-from billing.batch import Batch
-from billing.items import CaptureItem, HoldItem, Item, Outcome, RecordItem
-from billing.statements import Dialect, Record
 from billing.tallies import Tallies
+from billing.writing import leases
+from billing.writing.batch import Batch
+from billing.writing.items import CaptureItem, HoldItem, Item, Outcome, RecordItem
+from billing.writing.statements import Dialect, Record
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextareaWidget
 
 from channels_app import health, services, transfer
 from channels_app.models import Channel
-from costrouter.admin_base import link, page_url
+from costrouter.admin.base import link, page_url
 from costrouter.lib import crypto
 
 # Each test may take as long as its upstream: an operator waits for it.

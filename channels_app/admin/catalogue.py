@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from channels_app import services
 from channels_app.models import CatalogueModel, Channel, ChannelModel
-from costrouter.admin_base import PlainList, ServiceAdmin, badge, link, lookup, number, page_url, two_lines
+from costrouter.admin.base import PlainList, ServiceAdmin, badge, link, lookup, number, page_url, two_lines
 from costrouter.lib.units import UNITS, per_text
 
 INPUTS = ("text", "image", "audio", "file")

@@ -15,7 +15,7 @@ from unfold.widgets import (
 )
 
 from channels_app.models import Channel, ModelGroup, Provider
-from costrouter.admin_fields import LinesField
+from costrouter.admin.fields import LinesField
 from costrouter.lib.presets import PRESETS
 from costrouter.lib.upstreams import DIALECTS, KINDS
 

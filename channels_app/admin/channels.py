@@ -21,7 +21,7 @@ from channels_app.admin import health as health_text
 from channels_app.admin.bulk import BulkActions
 from channels_app.admin.channel_forms import ChannelForm, TestForm
 from channels_app.models import CatalogueModel, Channel, ChannelModel
-from costrouter.admin_base import (
+from costrouter.admin.base import (
     LabelledInline,
     ServiceAdmin,
     action_page,

@@ -13,8 +13,8 @@ from unfold.decorators import display
 
 from channels_app import services
 from channels_app.models import ModelGroup
-from costrouter.admin_base import ServiceAdmin, badge, link, number, page_url, two_lines
-from costrouter.admin_fields import plain
+from costrouter.admin.base import ServiceAdmin, badge, link, number, page_url, two_lines
+from costrouter.admin.fields import plain
 
 
 @admin.register(ModelGroup)

@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
 from channels_app.models import Channel, ChannelHealth
-from costrouter.admin_base import badge, link, page_url, table, two_lines
+from costrouter.admin.base import badge, link, page_url, table, two_lines
 
 
 def health_of(channel: Channel) -> ChannelHealth | None:

@@ -136,8 +136,8 @@ def _with_error(form: Any, error: ValidationError) -> Any:
 
 
 def lookup(name: str, *args: Any) -> Any:
-    """A read that crosses apps (see `costrouter/lookups.py`), found by name so that no app imports another for it."""
-    return import_string(f"costrouter.lookups.{name}")(*args)
+    """A read that crosses apps (`costrouter/dashboard/lookups.py`), found by name so that no app imports another."""
+    return import_string(f"costrouter.dashboard.lookups.{name}")(*args)
 
 
 def badge(text: object, variant: str = "default") -> SafeString:

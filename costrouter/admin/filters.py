@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, DropdownFilter, TextFilter
 
-from costrouter.admin_base import lookup
+from costrouter.admin.base import lookup
 
 
 class GroupFilter(DropdownFilter):

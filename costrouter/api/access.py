@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from accounts.models import Membership, PersonalAccessToken
 from accounts.permissions import PERMISSIONS, allows
 from costrouter.api.errors import Refused
+from costrouter.api.operations import Operation
 from costrouter.sign_in.staff import staff_mfa_missing
-
-if TYPE_CHECKING:
-    from costrouter.api.base import Operation
 
 
 def check(operation: Operation, request: Any, member: Membership | None) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -24,32 +23,10 @@ from costrouter.api import access
 from costrouter.api.authentication import member_of
 from costrouter.api.errors import Refused, not_found
 from costrouter.api.fields import In
+from costrouter.api.operations import Operation, Serializer
 from costrouter.api.throttles import PerCaller
 from costrouter.api.wire import unstorable_text
 from costrouter.middleware import client_ip
-
-Serializer = type[serializers.BaseSerializer]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What a method of a path does.
-
-    `scope`: what a token needs, of `SCOPES`; "" where every token may. `action`: what the member's role must allow, of
-    `PERMISSIONS`; None where nothing of an organization is concerned. `permissions`: Django's, for operators.
-    `query`, `body`, `answer`: serializers; None where there is none. `id`: its name in the schema.
-    """
-
-    id: str
-    summary: str
-    scope: str
-    action: str | None
-    permissions: tuple[str, ...]
-    query: type[In] | None
-    body: type[In] | None
-    answer: Serializer | None
-    status: int
-    session_only: bool
 
 
 def operation(

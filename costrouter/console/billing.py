@@ -16,10 +16,10 @@ from django.views.decorators.http import require_POST
 
 from accounts.permissions import allows
 from accounts.selectors import reach_of
-from billing import usage
 from billing.redemption import redeem as redeem_code
+from billing.reports import usage
+from billing.reports.statement import ledger, months, statement
 from billing.selectors import budgets_of, credits_of
-from billing.statement import ledger, months, statement
 from costrouter.console.access import ConsoleRequest, console_page
 from costrouter.console.overview import key_name, key_url, spend_chart, sum_of
 from costrouter.console.periods import chosen, today_utc

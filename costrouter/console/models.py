@@ -13,10 +13,10 @@ from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
-from costrouter import offers as catalogue
 from costrouter.console.access import ConsoleRequest, console_page
 from costrouter.lib.units import UNITS, Unit
-from costrouter.offers import GroupRate, Offer, Search
+from costrouter.members import offers as catalogue
+from costrouter.members.offers import GroupRate, Offer, Search
 from costrouter.reference.entries import ENTRIES
 from costrouter.reference.snippets import Reader, filled, snippets_of
 from costrouter.sign_in.links import base_url

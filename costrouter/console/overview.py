@@ -15,13 +15,13 @@ from django.utils.translation import gettext as _
 
 from accounts.permissions import allows
 from accounts.selectors import Reach, api_keys, reach_of
-from billing import usage
+from billing.reports import usage
+from billing.reports.usage import KeyUsage, Period, Totals
 from billing.selectors import Credits, credits_of
-from billing.usage import KeyUsage, Period, Totals
 from costrouter.console.access import ConsoleRequest, console_page
 from costrouter.console.periods import chosen, today_utc
 from costrouter.console.snippets import key_snippets
-from costrouter.keys import chat_model, usable_groups
+from costrouter.members.keys import chat_model, usable_groups
 from costrouter.sign_in.links import base_url
 
 OFFERED = ("7", "30", "90")

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from billing.usage import Period, last_days, month_of
+from billing.reports.usage import Period, last_days, month_of
 
 
 def today_utc() -> date:

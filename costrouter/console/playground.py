@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from costrouter import playground
 from costrouter.console.access import ConsoleRequest, console_page
-from costrouter.offers import Offer, model_offers
+from costrouter.members import playground
+from costrouter.members.offers import Offer, model_offers
 from costrouter.sign_in.links import base_url
 from relay.error_help import HELP
 

@@ -24,8 +24,8 @@ from accounts.models import ApiKey, Invitation, Membership
 from accounts.permissions import allows
 from accounts.selectors import Reach
 from accounts.services.members import may_invite
-from billing import usage
-from billing.usage_rows import month_of
+from billing.reports import usage
+from billing.reports.rows import month_of
 from costrouter.console.access import ConsoleRequest, console_page
 from costrouter.console.errors import refuse, say
 from costrouter.sign_in.links import base_url

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path, register_converter
 
-from costrouter.console import (
-    audit,
-    billing,
-    invitations,
-    keys,
-    logs,
-    models,
-    organizations,
-    overview,
-    playground,
-    settings,
-    team,
-)
+from costrouter.console import audit, billing, invitations, models, organizations, overview, playground, settings, team
+from costrouter.console.keys import views as keys
+from costrouter.console.logs import views as logs
 
 register_converter(billing.MonthConverter, "month")
 

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from billing.models import UsageRecord, Wallet
 from billing.selectors import current_prices
 from channels_app.models import CatalogueModel, Channel, ChannelModel
-from costrouter.admin_base import page_url
+from costrouter.admin.base import page_url
 from costrouter.dashboard.channels import Row
 from costrouter.lib.money import usd_text
 

@@ -12,7 +12,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from channels_app.models import Channel, ChannelHealth, ChannelHour
-from costrouter.admin_base import page_url
+from costrouter.admin.base import page_url
 from costrouter.dashboard.text import ago, share
 
 SHOWN = 20

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from accounts.models import ApiKey, User
 from billing.models import DayTotal, Price
 from channels_app.models import ChannelModel, ModelGroup, Provider
-from costrouter.admin_base import page_url
+from costrouter.admin.base import page_url
 from costrouter.dashboard.channels import Row
 from costrouter.sign_in.staff import FACTORS
 

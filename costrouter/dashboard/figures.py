@@ -14,11 +14,11 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization
-from billing import operator_usage
-from billing.usage_rows import Period, Totals, last_days
-from costrouter import charts
-from costrouter.admin_base import page_url
+from billing.reports import operator as operator_usage
+from billing.reports.rows import Period, Totals, last_days
+from costrouter.admin.base import page_url
 from costrouter.dashboard.text import Card, change, share, short
+from costrouter.lib import charts
 from costrouter.lib.money import usd_text
 
 SHOWN = 8

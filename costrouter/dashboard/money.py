@@ -8,9 +8,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing import operator_usage
-from billing.operator_usage import Waiting
-from costrouter.admin_base import page_url
+from billing.reports import operator as operator_usage
+from billing.reports.operator import Waiting
+from costrouter.admin.base import page_url
 from costrouter.dashboard.figures import Chosen, Sums
 from costrouter.dashboard.text import Card, ago, short
 from costrouter.lib.money import usd_text

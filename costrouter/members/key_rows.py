@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts.models import ApiKey
 from accounts.selectors import Reach, api_keys
+from billing.reports.spending import NOTHING, Spending, last_used, limits_of_keys, spending_of_keys
 from billing.selectors import BudgetState
-from billing.spending import NOTHING, Spending, last_used, limits_of_keys, spending_of_keys
 
 ACTIVE, ROTATING, DISABLED, EXPIRED, LIMIT_REACHED = "active", "rotating", "disabled", "expired", "limit_reached"
 

@@ -15,15 +15,15 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from billing.models import Price
-from billing.pricing import PriceInfo
+from billing.pricing.rates import PriceInfo
 from billing.selectors import price_info, with_price_in_force
 from channels_app.models import CatalogueModel, Channel, ChannelModel, ModelGroup
 from costrouter.lib.units import UNITS
 from costrouter.lib.upstreams import effective_dialects
-from relay.convert import can_be_asked
 from relay.endpoints import ENDPOINTS, Endpoint
-from relay.providers import PROVIDERS
-from relay.video_apis import api_of
+from relay.exchange.convert import can_be_asked
+from relay.upstream.providers import PROVIDERS
+from relay.videos.apis import api_of
 
 MOST_HISTORY = 100
 
@@ -118,8 +118,8 @@ def model_groups(*, organization_id: int) -> list[GroupRate]:
 def model_offers(*, organization_id: int) -> list[Offer]:
     """Every model that an organization may use now, by name. Five queries.
 
-    The rules are those of `relay.routing` and `relay.models_list`: a group admits the organization, an enabled channel
-    in that group serves the model, and it has a standard price in force.
+    The rules are those of `relay.routing.resolve` and `relay.reading.models_list`: a group admits the organization, an
+    enabled channel in that group serves the model, and it has a standard price in force.
     """
     return _offers(organization_id, names=None)
 

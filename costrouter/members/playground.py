@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import ApiKey, Membership
 from accounts.services import create_api_key, delete_api_key
-from costrouter.offers import model_groups
+from costrouter.members.offers import model_groups
 
 KEY_LIFE = timedelta(minutes=10)
 # Of one member in KEY_LIFE: a page needs one, and a few are made by changing groups and opening tabs.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from costrouter.reference.data import ACCOUNT, CATEGORIES, DOCS, Category
 from costrouter.reference.shapes import Doc, Param, Place
 from relay.endpoints import ENDPOINTS, Endpoint
-from relay.error_shapes import family
+from relay.protocols.error_shapes import family
 
 # What charges output tokens answers with text: any chat model can stand in the examples of these.
 _TEXT = frozenset({"anthropic_count", "gemini_count"})

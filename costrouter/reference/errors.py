@@ -9,8 +9,8 @@ from django.utils.translation import gettext_lazy as _
 
 from costrouter.reference.shapes import Text
 from relay.error_help import HELP, Help
-from relay.error_shapes import error_body
 from relay.errors import ERRORS, RelayError
+from relay.protocols.error_shapes import error_body
 
 # A client that is gone reads no answer.
 _NEVER_ANSWERED = frozenset({"client_gone"})

@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from costrouter import keys
 from costrouter.console.access import current_member
+from costrouter.members import keys
 from costrouter.reference import entries, openapi, pages, served
 from costrouter.reference.marks import KEY
 from costrouter.reference.snippets import Reader, filled

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from costrouter.secretfile import make_var_dir
+from costrouter.serve.secretfile import make_var_dir
 
 
 def is_migrated() -> bool:

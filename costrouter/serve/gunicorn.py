@@ -13,14 +13,14 @@ import sys
 from typing import Any
 
 from costrouter.env import BASE_DIR, load
-from costrouter.supervisor import die_with_parent
+from costrouter.serve.supervisor import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costrouter.settings")
 _given = load().values
 
 bind = f"[{_given['BIND']}]:{_given['PORT']}" if ":" in _given["BIND"] else f"{_given['BIND']}:{_given['PORT']}"
 workers = _given["WEB_WORKERS"]
-worker_class = "costrouter.worker.RelayWorker"
+worker_class = "costrouter.serve.worker.RelayWorker"
 preload_app = False
 chdir = str(BASE_DIR)
 # Streams may go on for DRAIN_SECONDS after SIGTERM; the rest are cut, charged for what they delivered, and written.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from costrouter.env import load
-from costrouter.supervisor import is_ready
+from costrouter.serve.supervisor import is_ready
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Exit 0 or 1."""
     sys.exit(not is_ready("127.0.0.1", load().values["PORT"]))

@@ -10,9 +10,9 @@ from django.conf import settings
 
 from accounts.models import User
 from channels_app.models import Channel, ChannelModel, Provider
-from costrouter.demo import key_file, password_file
 from costrouter.sandbox.__main__ import listen
-from costrouter.supervisor import Plan, Program
+from costrouter.serve.supervisor import Plan, Program
+from costrouter.setup.demo import key_file, password_file
 
 CELERY = (sys.executable, "-m", "celery", "--quiet", "-A", "costrouter.celery")
 
@@ -62,7 +62,7 @@ def make_plan(*, port: int, workers: int) -> Plan:
         descriptor = listener.detach()
         command = (sys.executable, "-m", "costrouter.sandbox", "--fd", str(descriptor))
         programs.append(Program("sandbox", command, shared, (descriptor,)))
-    web = (sys.executable, "-m", "gunicorn", "-c", "python:costrouter.gunicorn", "costrouter.asgi:application")
+    web = (sys.executable, "-m", "gunicorn", "-c", "python:costrouter.serve.gunicorn", "costrouter.asgi:application")
     worker = (*CELERY, "worker", "-P", "solo", "-l", "WARNING", "--without-gossip", "--without-mingle")
     beat = (*CELERY, "beat", "-l", "WARNING", "--pidfile=")
     # Running as root in a container is the operator's choice; Celery would remark on it at every start.

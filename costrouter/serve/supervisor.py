@@ -1,7 +1,7 @@
 """Runs the processes of `manage.py up` and restarts any that dies. Imports no Django, so it stays small.
 
-`manage.py up` replaces itself by `python -m costrouter.supervisor`, with a plan in JSON on standard input. One thread;
-it sleeps until a signal or the next time something is due.
+`manage.py up` replaces itself by `python -m costrouter.serve.supervisor`, with a plan in JSON on standard input. One
+thread; it sleeps until a signal or the next time something is due.
 """
 
 from __future__ import annotations

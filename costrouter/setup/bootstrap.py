@@ -24,13 +24,13 @@ from billing.models import LedgerEntry, Price, Wallet
 from billing.services import add_entry, append_price, wallet_of
 from channels_app.models import CatalogueModel, Channel, Provider
 from channels_app.services import default_group, save_channel, save_model
-from costrouter import seeding
 from costrouter.lib.ids import password as new_password
 from costrouter.lib.money import usd_number, usd_to_nanos
 from costrouter.lib.presets import preset_of
 from costrouter.lib.units import UNITS
 from costrouter.lib.upstreams import KINDS, dialects_problem, effective_dialects
 from costrouter.sandbox.models import CONTEXT_WINDOW, MAX_OUTPUT, MODELS
+from costrouter.setup import prices as seeding
 
 T = TypeVar("T")
 # The organization of every bootstrap key. The demonstration has one of its own, so that its play money is nobody's

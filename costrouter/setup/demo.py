@@ -10,10 +10,10 @@ from django.conf import settings
 
 from accounts.selectors import key_by_digest
 from channels_app.models import Channel, Provider
-from costrouter.bootstrap import Result, Upstream, bootstrap, sandbox_upstream
 from costrouter.lib.crypto import key_digest
 from costrouter.lib.ids import password as new_password
-from costrouter.secretfile import write_private
+from costrouter.serve.secretfile import write_private
+from costrouter.setup.bootstrap import Result, Upstream, bootstrap, sandbox_upstream
 
 BALANCE = Decimal("10")
 ORGANIZATION = "Demo"

@@ -21,9 +21,9 @@ from accounts.models import ApiKey, Membership, Organization, User
 from billing.models import DayTotal, LedgerEntry, UsageRecord, Wallet
 from billing.totals import COUNTED, KEYS
 from channels_app.services import default_group
-from costrouter.bulk import insert
 from costrouter.lib.money import NANOS_PER_USD
-from costrouter.usage_shapes import Shape, shapes
+from costrouter.setup.bulk import insert
+from costrouter.setup.shapes import Shape, shapes
 
 RECORD_COLUMNS = tuple(str(column.column) for column in UsageRecord._meta.concrete_fields)
 ENTRY_COLUMNS = ("wallet_id", "kind", "amount_nanos", "limit_change_nanos", "requests", "idempotency_key", "note")

@@ -18,9 +18,9 @@ from genai_prices.types import Provider
 
 from accounts.models import ConfigVersion
 from billing.models import Price
-from billing.price_choice import Choice, Skipped, choose_all, choose_named, pick_providers
-from billing.price_plan import Dated, Plan, plan_model
-from billing.price_seed import STANDARD, SeedPrice
+from billing.pricing.choice import Choice, Skipped, choose_all, choose_named, pick_providers
+from billing.pricing.plan import Dated, Plan, plan_model
+from billing.pricing.seed import STANDARD, SeedPrice
 from billing.services import append_price
 from channels_app.models import CatalogueModel
 from channels_app.services import save_model

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from billing.models import Price
-from billing.pricing import Rates, compile_rates
+from billing.pricing.rates import Rates, compile_rates
 from billing.selectors import current_prices, price_info
 from billing.services import append_price
 from channels_app.models import CatalogueModel, Channel, Provider

@@ -20,8 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from costrouter import charts
-from costrouter.lib import money
+from costrouter.lib import charts, money
 from costrouter.lib.units import UNITS, per_text
 
 register = template.Library()

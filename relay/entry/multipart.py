@@ -110,7 +110,7 @@ class Form:
 
 
 class Upload:
-    """A form on its way out: `length` bytes of `content_type`. See `relay.upstream.Upload`."""
+    """A form on its way out: `length` bytes of `content_type`. See `relay.upstream.connections.Upload`."""
 
     def __init__(self, parts: Iterable[Part]) -> None:
         # Made after the form was read: nothing in it can look like its end.

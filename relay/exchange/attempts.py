@@ -13,18 +13,16 @@ import msgspec
 
 from channels_app.health import Verdict
 from channels_app.snapshot import ChannelInfo
-from relay import health, routing
-from relay.context import Context
-from relay.error_shapes import error_body, reworded
+from relay.entry.multipart import Upload
 from relay.errors import RelayError
-from relay.multipart import Upload
+from relay.exchange.context import Context
 from relay.protocols.base import Target
+from relay.protocols.error_shapes import error_body, reworded
 from relay.protocols.fields import top_level
-from relay.providers import PROVIDERS, Fault
-from relay.providers.base import Call
-from relay.secrets import echoes
+from relay.routing import health
+from relay.routing import resolve as routing
 from relay.tasks import off_loop
-from relay.upstream import (
+from relay.upstream.connections import (
     MAX_ERROR_BYTES,
     UpstreamFailure,
     Upstreams,
@@ -34,6 +32,9 @@ from relay.upstream import (
     read_body,
     returned_headers,
 )
+from relay.upstream.providers import PROVIDERS, Fault
+from relay.upstream.providers.base import Call
+from relay.upstream.secrets import echoes
 
 T = TypeVar("T")
 _VERSION = re.compile(rb"\d{4}-\d\d-\d\d")

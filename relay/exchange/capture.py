@@ -9,15 +9,15 @@ from collections import OrderedDict
 
 import msgspec
 
-from billing.items import CaptureItem
-from billing.statements import Record
-from billing.writer import Writer
+from billing.writing.items import CaptureItem
+from billing.writing.statements import Record
+from billing.writing.writer import Writer
 from costrouter.lib.units import UNITS
-from relay import tokens
-from relay.context import Context
 from relay.errors import RelayError
+from relay.exchange import tokens
+from relay.exchange.context import Context
+from relay.exchange.quote import estimated_media_tokens
 from relay.protocols.fields import utf8_length
-from relay.quote import estimated_media_tokens
 from relay.snapshot import Snapshot
 from relay.tasks import in_heavy_thread
 

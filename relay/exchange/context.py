@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from billing.pricing import PriceInfo, Rates
+from billing.pricing.rates import PriceInfo, Rates
 from channels_app.snapshot import ChannelInfo
-from relay.auth import Caller
-from relay.convert import Way
 from relay.endpoints import Endpoint
-from relay.limits import FREE, Admission
+from relay.entry.auth import Caller
+from relay.entry.limits.admission import FREE, Admission
+from relay.exchange.convert import Way
 from relay.protocols.base import Request
-from relay.routing import Route
+from relay.routing.resolve import Route
 
 
 @dataclass(slots=True)

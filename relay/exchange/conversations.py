@@ -11,13 +11,13 @@ from django.conf import settings
 from django.utils import timezone
 
 from costrouter.lib import crypto, ids
-from relay import pipeline
-from relay.context import Context
 from relay.errors import RelayError
+from relay.exchange import pipeline
+from relay.exchange.context import Context
+from relay.exchange.runtime import Runtime
 from relay.models import StoredTurn
-from relay.protocols.openai_responses import response_id, with_history
-from relay.protocols.turns import output_of, pack, turn_items, unpack
-from relay.runtime import Runtime
+from relay.protocols.responses.request import response_id, with_history
+from relay.protocols.responses.turns import output_of, pack, turn_items, unpack
 from relay.tasks import in_thread
 
 log = logging.getLogger(__name__)

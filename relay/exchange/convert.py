@@ -1,4 +1,4 @@
-"""How a channel is asked: in the client's own dialect, or in the nearest one it speaks, with `relay.ir` between."""
+"""How a channel is asked: in the client's own dialect, or through `relay.protocols.ir` in the nearest it speaks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import ClassVar, Protocol, cast
 import msgspec
 
 from channels_app.snapshot import ChannelInfo
-from relay import ir
+from relay.entry.multipart import Upload
 from relay.errors import RelayError
-from relay.multipart import Upload
-from relay.protocols import DIALECTS
+from relay.protocols import DIALECTS, ir
 from relay.protocols.base import (
     EVENTS,
     Answer,
@@ -27,9 +26,9 @@ from relay.protocols.base import (
     Streaming,
     Target,
 )
-from relay.protocols.embeddings_convert import CONVERSIONS as EMBEDDINGS
-from relay.protocols.embeddings_convert import Pair
-from relay.providers import PROVIDERS, Provider
+from relay.protocols.embeddings.convert import CONVERSIONS as EMBEDDINGS
+from relay.protocols.embeddings.convert import Pair
+from relay.upstream.providers import PROVIDERS, Provider
 
 # For a client dialect, the others from the nearest on: Responses carries reasoning that chat cannot.
 NEAREST: dict[str, tuple[str, ...]] = {

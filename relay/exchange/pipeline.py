@@ -12,26 +12,28 @@ from dataclasses import replace
 
 from django.conf import settings
 
-from billing.items import Granted, HoldItem, Refused
 from billing.models import Price
-from billing.writer import Writer, WriterUnavailable
+from billing.writing.items import Granted, HoldItem, Refused
+from billing.writing.writer import Writer, WriterUnavailable
 from costrouter.lib.money import usd_text
-from relay import auth, capture, routing, tokens
-from relay.context import Context
-from relay.convert import ways
-from relay.error_shapes import family
+from relay.entry import auth
+from relay.entry.limits.admission import estimated_tokens
 from relay.errors import ERRORS, RelayError
-from relay.limits import estimated_tokens
-from relay.plain import PlainExchange
+from relay.exchange import capture, tokens
+from relay.exchange.context import Context
+from relay.exchange.convert import ways
+from relay.exchange.plain import PlainExchange
+from relay.exchange.quote import Quote, counted_bound, quote, text_bound
+from relay.exchange.reply import send_reply
+from relay.exchange.runtime import Runtime
+from relay.exchange.stream import StreamExchange
 from relay.protocols import DIALECTS
 from relay.protocols.base import Request
-from relay.providers import PROVIDERS
-from relay.quote import Quote, counted_bound, quote, text_bound
-from relay.reply import send_reply
-from relay.runtime import Runtime
+from relay.protocols.error_shapes import family
+from relay.routing import resolve as routing
 from relay.snapshot import utc_now
-from relay.stream import StreamExchange
 from relay.tasks import done_within, in_heavy_thread, off_loop, spawn
+from relay.upstream.providers import PROVIDERS
 
 # A hold that takes longer than this is worth watching whether the client still waits.
 WATCH_SECONDS = 0.05

@@ -9,16 +9,16 @@ from typing import Generic, TypeVar
 
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib.money import usd_number
-from relay import attempts, capture
-from relay.attempts import ClientFault, try_channels
-from relay.capture import COMMIT_SECONDS
-from relay.context import Context
 from relay.errors import RelayError
+from relay.exchange import attempts, capture
+from relay.exchange.attempts import ClientFault, try_channels
+from relay.exchange.capture import COMMIT_SECONDS
+from relay.exchange.context import Context
+from relay.exchange.reply import Header, Reply
+from relay.exchange.runtime import Runtime
 from relay.protocols.base import Answer
-from relay.reply import Header, Reply
-from relay.runtime import Runtime
 from relay.tasks import done_within, off_loop, spawn
-from relay.upstream import MAX_ANSWER_BYTES, UpstreamFailure, returned_headers
+from relay.upstream.connections import MAX_ANSWER_BYTES, UpstreamFailure, returned_headers
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from billing.pricing import Rates
+from billing.pricing.rates import Rates
 from channels_app.snapshot import ModelInfo
 from relay.protocols.base import Media, Request
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from relay.context import Context
-from relay.error_shapes import error_body, family
 from relay.errors import RelayError
+from relay.exchange.context import Context
+from relay.protocols.error_shapes import error_body, family
 
 Header = tuple[bytes, bytes]
 _EXPOSED = b", ".join(

@@ -11,13 +11,13 @@ from django.conf import settings
 from django.db import connections
 
 from billing.tasks import settle
-from billing.writer import Writer
-from relay.auth import KeyCache
-from relay.capture import Refusals
-from relay.health import Recorder
-from relay.limits import Limits
+from billing.writing.writer import Writer
+from relay.entry.auth import KeyCache
+from relay.entry.limits.admission import Limits
+from relay.exchange.capture import Refusals
+from relay.routing.health import Recorder
 from relay.snapshot import Poller, Snapshot
-from relay.upstream import Upstreams
+from relay.upstream.connections import Upstreams
 
 log = logging.getLogger(__name__)
 

@@ -13,20 +13,21 @@ import aiohttp
 
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib.money import usd_number
-from relay import attempts, capture, health
-from relay.attempts import ClientFault, try_channels
-from relay.capture import COMMIT_SECONDS
-from relay.context import Context
-from relay.convert import ConvertingReader
-from relay.error_shapes import stream_error
 from relay.errors import RelayError
+from relay.exchange import attempts, capture
+from relay.exchange.attempts import ClientFault, try_channels
+from relay.exchange.capture import COMMIT_SECONDS
+from relay.exchange.context import Context
+from relay.exchange.convert import ConvertingReader
+from relay.exchange.reply import Header, Reply, begin
+from relay.exchange.runtime import Runtime
 from relay.protocols import DIALECTS
 from relay.protocols.base import Cutter, Keeping, Reader, Telling
+from relay.protocols.error_shapes import stream_error
 from relay.protocols.sse import Splitter
-from relay.reply import Header, Reply, begin
-from relay.runtime import Runtime
+from relay.routing import health
 from relay.tasks import done_within, spawn
-from relay.upstream import UpstreamFailure, close, end, returned_headers
+from relay.upstream.connections import UpstreamFailure, close, end, returned_headers
 
 log = logging.getLogger(__name__)
 # After a finish reason, how long a stream is read for its usage when nobody listens any more.

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from relay import pipeline
-from relay.audio_length import seconds_of
-from relay.context import Context
-from relay.convert import Passing
+from relay.entry.audio_length import seconds_of
+from relay.entry.multipart import Form, Upload, is_form, read_form
 from relay.errors import RelayError
-from relay.multipart import Form, Upload, is_form, read_form
-from relay.pipeline import ClientGone
-from relay.plain import PlainExchange
+from relay.exchange import pipeline
+from relay.exchange.context import Context
+from relay.exchange.convert import Passing
+from relay.exchange.pipeline import ClientGone
+from relay.exchange.plain import PlainExchange
+from relay.exchange.runtime import Runtime
+from relay.exchange.stream import StreamExchange
 from relay.protocols import DIALECTS
 from relay.protocols.base import Request, Target
-from relay.runtime import Runtime
-from relay.stream import StreamExchange
 
 # Dialects whose `file` is charged by its length.
 _RECORDINGS = frozenset({"transcriptions", "translations"})
@@ -33,7 +33,7 @@ _PIECE = 256 * 1024
 
 @dataclass(slots=True)
 class Uploading(Passing):
-    """How a channel is sent a form: a way of `relay.convert`."""
+    """How a channel is sent a form: a way of `relay.exchange.convert`."""
 
     form: Form
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.fields import Fields
 from relay.protocols.sse import Splitter
 
@@ -149,7 +149,7 @@ class Keeping(Protocol):
 
 
 class Decoder(Progress, Protocol):
-    """The same for another dialect's stream: events become those of `relay.ir`."""
+    """The same for another dialect's stream: events become those of `relay.protocols.ir`."""
 
     def decode(self, event: bytes) -> list[ir.Event]:
         """What an event (with the blank line that ends it) means."""
@@ -167,7 +167,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """How a dialect meets others, in `relay.ir`. All may raise RelayError for what cannot be expressed.
+    """How a dialect meets others, in `relay.protocols.ir`. All may raise RelayError for what cannot be expressed.
 
     `answer_to_ir`: an upstream's body, or None where it is no answer. `answer_from_ir(answer, request, seed, cost)`:
     `request` is the client's own, `seed` is unique to this request (32 hexadecimal digits), for ids.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from relay.errors import INVALID, RelayError
-from relay.protocols import anthropic_errors, gemini_errors
+from relay.protocols.anthropic import errors as anthropic_errors
+from relay.protocols.gemini import errors as gemini_errors
 
 # Whose shape a dialect's errors have: a dialect that is not named has OpenAI's.
 _FAMILIES = {

@@ -1,4 +1,4 @@
-"""Fields of a form as `relay.multipart` describes it: numbers and flags are texts there, and native in a JSON body."""
+"""Fields of a form as `relay.entry.multipart` describes it: numbers and flags are texts there, native in JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What OpenAI's two formats of a conversation, chat completions and Responses, share on their way to `relay.ir`."""
+"""What OpenAI's two formats of a conversation, chat and Responses, share on their way to `relay.protocols.ir`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.fields import Fields, given
 
 B = TypeVar("B")

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.base import Answer, Media, Request
 from relay.protocols.fields import (
     Fields,

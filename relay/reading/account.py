@@ -21,15 +21,15 @@ from accounts.models import ApiKey
 from accounts.selectors import KeyInfo, RateLimits
 from billing import selectors as billing
 from billing.models import UsageRecord
-from billing.pricing import INPUT_UNITS
+from billing.pricing.rates import INPUT_UNITS
+from billing.reports.spending import Spending, spending_of_key
 from billing.selectors import BudgetState, Credits
-from billing.spending import Spending, spending_of_key
 from costrouter.lib import ids
 from costrouter.lib.money import usd_number
-from relay.context import Context
 from relay.errors import RelayError
-from relay.reply import Reply, send_reply
-from relay.runtime import Runtime
+from relay.exchange.context import Context
+from relay.exchange.reply import Reply, send_reply
+from relay.exchange.runtime import Runtime
 from relay.snapshot import utc_now
 from relay.tasks import in_thread
 

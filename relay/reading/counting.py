@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from channels_app.snapshot import ChannelInfo
-from relay import attempts, capture, pipeline, routing, tokens
-from relay.attempts import ClientFault, try_channels
-from relay.context import Context
-from relay.convert import Passing, is_native
 from relay.errors import RelayError
-from relay.protocols import DIALECTS, anthropic_count, gemini_count
+from relay.exchange import attempts, capture, pipeline, tokens
+from relay.exchange.attempts import ClientFault, try_channels
+from relay.exchange.context import Context
+from relay.exchange.convert import Passing, is_native
+from relay.exchange.quote import estimated_media_tokens
+from relay.exchange.reply import Reply, send_reply
+from relay.exchange.runtime import Runtime
+from relay.protocols import DIALECTS
+from relay.protocols.anthropic import count as anthropic_count
 from relay.protocols.base import Request
-from relay.quote import estimated_media_tokens
-from relay.reply import Reply, send_reply
-from relay.runtime import Runtime
+from relay.protocols.gemini import count as gemini_count
+from relay.routing import resolve as routing
 from relay.tasks import in_heavy_thread
-from relay.upstream import MAX_ERROR_BYTES, UpstreamFailure
+from relay.upstream.connections import MAX_ERROR_BYTES, UpstreamFailure
 
 _ANSWERS = {"anthropic_count": anthropic_count.count_answer, "gemini_count": gemini_count.count_answer}
 # An upstream that does not count in this time is not waited for.

@@ -20,15 +20,15 @@ import msgspec
 
 from accounts.selectors import KeyInfo
 from billing.models import Price
-from billing.pricing import PriceInfo
+from billing.pricing.rates import PriceInfo
 from channels_app.snapshot import ModelInfo
 from costrouter.lib.units import UNITS
-from relay import routing
-from relay.context import Context
-from relay.error_shapes import family
 from relay.errors import RelayError
-from relay.reply import Reply, send_reply
-from relay.runtime import Runtime
+from relay.exchange.context import Context
+from relay.exchange.reply import Reply, send_reply
+from relay.exchange.runtime import Runtime
+from relay.protocols.error_shapes import family
+from relay.routing import resolve as routing
 from relay.snapshot import Snapshot, utc_now
 
 # Our units, as OpenRouter's `pricing` calls them; the last three are ours.

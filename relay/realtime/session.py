@@ -11,23 +11,25 @@ from dataclasses import replace
 
 import aiohttp
 
-from billing.items import Refused
-from billing.writer import WriterUnavailable
+from billing.writing.items import Refused
+from billing.writing.writer import WriterUnavailable
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib import ids
-from relay import attempts, auth, capture, health, pipeline, tokens
-from relay.context import Context
-from relay.convert import is_native
+from relay.entry import auth
+from relay.entry.limits.admission import FREE
 from relay.errors import RelayError
-from relay.limits import FREE
+from relay.exchange import attempts, capture, pipeline, tokens
+from relay.exchange.context import Context
+from relay.exchange.convert import is_native
+from relay.exchange.quote import UNKNOWN_MAX_OUTPUT, Quote
+from relay.exchange.runtime import Runtime
 from relay.protocols import realtime
 from relay.protocols.base import Request
-from relay.providers.base import Call
-from relay.quote import UNKNOWN_MAX_OUTPUT, Quote
-from relay.runtime import Runtime
-from relay.secrets import echoes
+from relay.routing import health
 from relay.tasks import done_within, in_heavy_thread, spawn
-from relay.upstream import UpstreamFailure, forwarded_headers
+from relay.upstream.connections import UpstreamFailure, forwarded_headers
+from relay.upstream.providers.base import Call
+from relay.upstream.secrets import echoes
 
 log = logging.getLogger(__name__)
 # What a session may cost at once, where the catalogue does not know its model: OpenAI's own context window and cap.

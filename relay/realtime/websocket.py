@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from costrouter.lib import ids
-from relay import pipeline
-from relay.context import Context
 from relay.endpoints import Endpoint
-from relay.error_shapes import error_body
 from relay.errors import RelayError
-from relay.realtime_session import Session
-from relay.runtime import Runtime
+from relay.exchange import pipeline
+from relay.exchange.context import Context
+from relay.exchange.runtime import Runtime
+from relay.protocols.error_shapes import error_body
+from relay.realtime.session import Session
 from relay.tasks import done_within
 
 log = logging.getLogger(__name__)

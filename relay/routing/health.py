@@ -16,7 +16,7 @@ from typing import Any
 from django.db import connections
 
 from channels_app.health import Outcome, Tally, Verdict, record_outcomes
-from relay.upstream import UpstreamFailure
+from relay.upstream.connections import UpstreamFailure
 
 log = logging.getLogger(__name__)
 FLUSH_SECONDS = 5.0

@@ -18,9 +18,9 @@ from channels_app.models import Channel, Provider
 from channels_app.snapshot import channel_base_url, channel_credentials
 from costrouter.lib import crypto, netguard
 from costrouter.lib.upstreams import effective_dialects
-from relay.probe_asks import Ask, NothingToAsk, ask_of
-from relay.providers import PROVIDERS
-from relay.secrets import parts_of
+from relay.routing.probe_asks import Ask, NothingToAsk, ask_of
+from relay.upstream.providers import PROVIDERS
+from relay.upstream.secrets import parts_of
 
 MAX_ANSWER_BYTES = 65_536
 EXCERPT = 600

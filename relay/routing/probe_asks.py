@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from relay.protocols.fields import top_level
-from relay.providers.base import Call, Provider
+from relay.upstream.providers.base import Call, Provider
 
 MAX_TOKENS = 64
 PROMPT = "Answer with one word: ready"

@@ -19,8 +19,8 @@ from multidict import CIMultiDict
 
 from channels_app.snapshot import ChannelInfo
 from costrouter.lib import netguard
-from relay.providers import PROVIDERS
-from relay.providers.base import Call
+from relay.upstream.providers import PROVIDERS
+from relay.upstream.providers.base import Call
 
 # An upstream's error is read up to here; a model's whole answer up to MAX_ANSWER_BYTES.
 MAX_ERROR_BYTES = 256 * 1024

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from relay.protocols import videos, videos_minimax
-from relay.protocols.videos import VideoApi
-from relay.providers import PROVIDERS
+from relay.protocols.videos import minimax as videos_minimax
+from relay.protocols.videos import openai as videos
+from relay.protocols.videos.openai import VideoApi
+from relay.upstream.providers import PROVIDERS
 
 APIS: tuple[VideoApi, ...] = (videos.API, videos_minimax.API)
 

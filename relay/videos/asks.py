@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from channels_app.snapshot import ChannelInfo
 from relay.models import VideoTask
-from relay.protocols.videos import State, VideoApi
-from relay.providers.base import Call
-from relay.upstream import UpstreamFailure, Upstreams, close, read_body
-from relay.video_apis import api_of
+from relay.protocols.videos.openai import State, VideoApi
+from relay.upstream.connections import UpstreamFailure, Upstreams, close, read_body
+from relay.upstream.providers.base import Call
+from relay.videos.apis import api_of
 
 # A video's state, or where it is, is a small object.
 MAX_BYTES = 1024 * 1024

@@ -1,4 +1,4 @@
-"""Videos that were asked for: listed, looked at, downloaded and deleted. They are asked for in `relay.video_submit`."""
+"""Videos that were asked for: listed, looked at, downloaded and deleted. Asked for in `relay.videos.submit`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ import msgspec
 from yarl import URL
 
 from channels_app.snapshot import ChannelInfo
-from relay import health, pipeline, video_submit, video_tasks
-from relay.attempts import verdict
-from relay.capture import COMMIT_SECONDS
-from relay.context import Context
 from relay.errors import RelayError
+from relay.exchange import pipeline
+from relay.exchange.attempts import verdict
+from relay.exchange.capture import COMMIT_SECONDS
+from relay.exchange.context import Context
+from relay.exchange.reply import Header, Reply, begin, send_reply
+from relay.exchange.runtime import Runtime
 from relay.models import VideoTask
-from relay.protocols.videos import VideoApi
-from relay.reply import Header, Reply, begin, send_reply
-from relay.runtime import Runtime
+from relay.protocols.videos.openai import VideoApi
+from relay.routing import health
 from relay.snapshot import utc_now
 from relay.tasks import done_within, in_thread, spawn
-from relay.upstream import UpstreamFailure, close
-from relay.video_apis import api_of
-from relay.video_asks import ask, ask_link, call_of
+from relay.upstream.connections import UpstreamFailure, close
+from relay.videos import submit as video_submit
+from relay.videos import tasks as video_tasks
+from relay.videos.apis import api_of
+from relay.videos.asks import ask, ask_link, call_of
 
 DEFAULT_PAGE, MAX_PAGE = 20, 100
 # Of an upstream's headers, those of a video's bytes that go to the client; and of the client's, those that go there.

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from django.utils import timezone
 
-from billing.writer import capture_now
+from billing.writing.writer import capture_now
 from channels_app.snapshot import ChannelInfo, load_channels
-from relay import health, video_tasks
 from relay.models import VideoTask
-from relay.protocols.videos import State
-from relay.upstream import UpstreamFailure, Upstreams
-from relay.video_apis import api_of
-from relay.video_asks import ask
+from relay.protocols.videos.openai import State
+from relay.routing import health
+from relay.upstream.connections import UpstreamFailure, Upstreams
+from relay.videos import tasks as video_tasks
+from relay.videos.apis import api_of
+from relay.videos.asks import ask
 
 log = logging.getLogger(__name__)
 # Asked for at a time, and how long that may take.

@@ -15,26 +15,27 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from channels_app.snapshot import ChannelInfo
-from relay import attempts, capture, pipeline, video_tasks
-from relay.attempts import ClientFault
-from relay.context import Context
-from relay.convert import Way
-from relay.error_shapes import error_body
+from relay.entry.multipart import Form, Upload, is_form, read_form
 from relay.errors import RelayError
+from relay.exchange import attempts, capture, pipeline
+from relay.exchange.attempts import ClientFault
+from relay.exchange.context import Context
+from relay.exchange.convert import Way
+from relay.exchange.plain import WholeExchange
+from relay.exchange.reply import Reply, send_reply
+from relay.exchange.runtime import Runtime
 from relay.models import VideoTask
-from relay.multipart import Form, Upload, is_form, read_form
-from relay.plain import WholeExchange
 from relay.protocols.base import Request, Target
 from relay.protocols.data_urls import data_url
-from relay.protocols.videos import USUAL_PIXELS, State, VideoApi, parse, parse_remix, pixels
-from relay.reply import Reply, send_reply
-from relay.runtime import Runtime
-from relay.secrets import echoes
+from relay.protocols.error_shapes import error_body
+from relay.protocols.videos.openai import USUAL_PIXELS, State, VideoApi, parse, parse_remix, pixels
 from relay.snapshot import utc_now
 from relay.tasks import done_within, in_thread, off_loop
-from relay.upstream import UpstreamFailure
-from relay.video_apis import api_of
-from relay.video_asks import MAX_BYTES
+from relay.upstream.connections import UpstreamFailure
+from relay.upstream.secrets import echoes
+from relay.videos import tasks as video_tasks
+from relay.videos.apis import api_of
+from relay.videos.asks import MAX_BYTES
 
 log = logging.getLogger(__name__)
 # Accepting a video takes an upstream seconds; three channels of this fit into what the hold stands for meanwhile.
@@ -46,7 +47,7 @@ _SLICE = 256 * 1024
 
 @dataclass(slots=True)
 class VideoWay:
-    """How a channel is asked for a video: a way of `relay.convert`, whose body may be a form."""
+    """How a channel is asked for a video: a way of `relay.exchange.convert`, whose body may be a form."""
 
     api: VideoApi
     request: Request

@@ -13,16 +13,16 @@ import msgspec
 from django.db import transaction
 from django.utils import timezone
 
-from billing.items import CaptureItem
 from billing.models import Hold, Price, UsageRecord
-from billing.pricing import compile_rates
+from billing.pricing.rates import compile_rates
 from billing.selectors import price_info
-from billing.statements import Record
+from billing.writing.items import CaptureItem
+from billing.writing.statements import Record
 from costrouter.lib import ids
 from costrouter.lib.units import UNITS
-from relay import capture
+from relay.exchange import capture
 from relay.models import VideoTask
-from relay.protocols.videos import State
+from relay.protocols.videos.openai import State
 
 # No upstream takes longer; what a video holds is then given back.
 DEADLINE = timedelta(hours=6)

@@ -14,7 +14,7 @@ from accounts import services
 from accounts.models import AuditEntry, Membership, PersonalAccessToken
 from accounts.permissions import SCOPES
 from costrouter.lib.crypto import key_digest
-from tests.admin_cast import Acme, acme
+from tests.cast.admin import Acme, acme
 
 pytestmark = pytest.mark.django_db
 

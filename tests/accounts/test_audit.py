@@ -23,7 +23,7 @@ from billing.settlement import settle
 from channels_app import services as channels
 from channels_app.models import CatalogueModel, ModelGroup
 from costrouter.lib import ids
-from tests.admin_cast import SECRET, Acme, acme, operator, staff
+from tests.cast.admin import SECRET, Acme, acme, operator, staff
 
 pytestmark = pytest.mark.django_db
 USD = 1_000_000_000

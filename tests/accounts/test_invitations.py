@@ -19,7 +19,7 @@ from accounts.audit import acting
 from accounts.models import AuditEntry, Invitation, Membership
 from accounts.services import create_user
 from costrouter.lib.crypto import key_digest
-from tests.admin_cast import Acme, acme
+from tests.cast.admin import Acme, acme
 
 pytestmark = pytest.mark.django_db
 SITE = "https://relay.example"

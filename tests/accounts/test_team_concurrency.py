@@ -15,8 +15,8 @@ from django.db import transaction
 from accounts import services
 from accounts.models import ApiKey, Membership, User
 from costrouter.lib.crypto import key_digest
-from tests.admin_cast import Acme, acme
-from tests.money import in_threads
+from tests.cast.admin import Acme, acme
+from tests.cast.money import in_threads
 
 pytestmark = pytest.mark.usefixtures("transactional_db")
 

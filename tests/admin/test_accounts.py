@@ -12,7 +12,7 @@ from accounts.changes import current_version
 from accounts.models import ApiKey, ConfigChange, Membership, Organization, User
 from accounts.services import create_user
 from costrouter.lib.crypto import key_digest
-from tests.admin_cast import acme, operator, staff
+from tests.cast.admin import acme, operator, staff
 
 pytestmark = pytest.mark.django_db
 KEYS = "/admin/accounts/apikey/"

@@ -15,8 +15,8 @@ from accounts.models import AuditEntry
 from channels_app.models import CatalogueModel, Channel, ChannelHealth
 from channels_app.services import save_channel
 from channels_app.transfer import export_channels
-from relay.probe import ProbeResult
-from tests.admin_cast import SECRET, acme, operator, staff
+from relay.routing.probe import ProbeResult
+from tests.cast.admin import SECRET, acme, operator, staff
 
 CHANNELS = "/admin/channels_app/channel/"
 IMPORT = f"{CHANNELS}import/"
@@ -71,7 +71,7 @@ def test_many_are_tested_and_the_page_says_what_is_wrong_with_which(
             return ProbeResult(False, 31, 401, "gpt-small", "<b>wrong key</b>")
         return ProbeResult(True, 12, 200, "gpt-small", "It said: ready")
 
-    monkeypatch.setattr("relay.probe.probe_channel", probe)
+    monkeypatch.setattr("relay.routing.probe.probe_channel", probe)
 
     page = act(client, "test_all", cast.channel, bad)
 
@@ -88,7 +88,7 @@ def test_many_are_tested_and_the_page_says_what_is_wrong_with_which(
 def test_too_many_at_once_are_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     client, cast = operator(), acme()
     monkeypatch.setattr("channels_app.admin.bulk.MOST_TESTED", 1)
-    monkeypatch.setattr("relay.probe.probe_channel", lambda **_: pytest.fail("it was tested"))
+    monkeypatch.setattr("relay.routing.probe.probe_channel", lambda **_: pytest.fail("it was tested"))
     second = save_channel(channel=Channel(name="Second", provider="openai"), groups=[cast.group])
 
     assert "At most 1 channels" in act(client, "test_all", cast.channel, second, follow=True).content.decode()
@@ -98,7 +98,7 @@ def test_too_many_at_once_are_not_tested(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_test_of_one_channel_is_noted_too(monkeypatch: pytest.MonkeyPatch) -> None:
     client, cast = operator(), acme()
     result = ProbeResult(False, 5, 503, "gpt-small", "overloaded")
-    monkeypatch.setattr("relay.probe.probe_channel", lambda **_: result)
+    monkeypatch.setattr("relay.routing.probe.probe_channel", lambda **_: result)
 
     page = client.post(f"{CHANNELS}{cast.channel.pk}/test/", {"model": "gpt-small"})
 

@@ -10,7 +10,7 @@ from accounts.models import ConfigChange
 from channels_app.models import CatalogueModel, Channel, ChannelModel, ModelGroup
 from channels_app.snapshot import channel_credentials
 from costrouter.lib import crypto
-from tests.admin_cast import SECRET, Acme, acme, operator, staff
+from tests.cast.admin import SECRET, Acme, acme, operator, staff
 
 pytestmark = pytest.mark.django_db
 CHANNELS = "/admin/channels_app/channel/"
@@ -246,7 +246,7 @@ def test_staff_who_may_only_view_channels_change_nothing_and_call_nobody(monkeyp
     cast = acme()
     client = staff("channels_app.view_channel")
     called: list[object] = []
-    monkeypatch.setattr("relay.probe.probe_channel", lambda **given: called.append(given))
+    monkeypatch.setattr("relay.routing.probe.probe_channel", lambda **given: called.append(given))
 
     answers = [
         client.get(f"{CHANNELS}{cast.channel.pk}/test/").status_code,
@@ -266,7 +266,7 @@ def test_opening_the_test_page_calls_nobody(monkeypatch: pytest.MonkeyPatch) -> 
     client = operator()
     cast = acme()
     called: list[object] = []
-    monkeypatch.setattr("relay.probe.probe_channel", lambda **given: called.append(given))
+    monkeypatch.setattr("relay.routing.probe.probe_channel", lambda **given: called.append(given))
 
     assert client.get(f"{CHANNELS}{cast.channel.pk}/test/").status_code == 200
     assert client.get(f"{CHANNELS}999/test/").status_code == 404

@@ -15,12 +15,12 @@ from django.utils import timezone
 from accounts.models import Organization, User
 from accounts.services import create_organization
 from billing.models import DayTotal, Hold, UsageRecord, Wallet
-from billing.operator_usage import MOST_COUNTED
+from billing.reports.operator import MOST_COUNTED
 from channels_app.models import Channel, ChannelHealth, ChannelHour, Provider
 from channels_app.services import save_channel, set_channels_status
 from costrouter.dashboard import checklist
 from costrouter.lib import ids
-from tests.admin_cast import Acme, acme, operator, record, some_of_everything, staff
+from tests.cast.admin import Acme, acme, operator, record, some_of_everything, staff
 
 pytestmark = pytest.mark.django_db
 USD = 1_000_000_000

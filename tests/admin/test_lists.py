@@ -14,7 +14,7 @@ from accounts.services import create_organization
 from billing.admin import lists
 from billing.models import Hold, LedgerEntry, UsageRecord
 from billing.services import wallet_of
-from tests.admin_cast import Acme, acme, operator, record
+from tests.cast.admin import Acme, acme, operator, record
 
 pytestmark = pytest.mark.django_db
 RECORDS, LEDGER = "/admin/billing/usagerecord/", "/admin/billing/ledgerentry/"

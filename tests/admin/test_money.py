@@ -15,7 +15,7 @@ from accounts.services import create_organization
 from billing.admin.record_tables import lines_table
 from billing.models import Budget, LedgerEntry, Price, Wallet
 from billing.services import save_budget
-from tests.admin_cast import Acme, acme, operator, staff
+from tests.cast.admin import Acme, acme, operator, staff
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing.models import UsageRecord
-from tests.admin_cast import acme, operator, record, some_of_everything, staff
+from tests.cast.admin import acme, operator, record, some_of_everything, staff
 
 pytestmark = pytest.mark.django_db
 READ_ONLY = {

@@ -12,9 +12,9 @@ import pytest
 
 from channels_app.models import Channel, Provider
 from channels_app.services import save_channel
-from relay import probe, probe_asks
-from tests.admin_cast import SECRET, acme, operator
-from tests.test_providers import ACCOUNT
+from relay.routing import probe, probe_asks
+from tests.cast.admin import SECRET, acme, operator
+from tests.relay.upstream.test_providers import ACCOUNT
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 COMPLETION = json.dumps({"choices": [{"message": {"content": "ready"}, "finish_reason": "stop"}]})

@@ -24,7 +24,7 @@ from channels_app.models import CatalogueModel, Channel, ChannelHealth, ModelGro
 from channels_app.services import save_channel, save_group, save_model
 from costrouter.api import urls
 from costrouter.api.base import NotFound, Operation
-from tests.api_cast import Api, Cast, by_session, by_token, cast, error, new_record, new_token
+from tests.cast.api import Api, Cast, by_session, by_token, cast, error, new_record, new_token
 
 pytestmark = pytest.mark.django_db
 

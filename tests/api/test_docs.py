@@ -14,7 +14,7 @@ from costrouter.api import pages
 from costrouter.api.errors import CODES
 from costrouter.api.samples import BODIES
 from costrouter.api.schema import document
-from tests.test_api_access import OPERATIONS
+from tests.api.test_access import OPERATIONS
 
 pytestmark = pytest.mark.any_database
 

@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import expect
 
 from accounts.models import ApiKey
-from tests.api_cast import new_token
 from tests.browser.driver import Visit
 from tests.browser.stage import session_of
-from tests.world import World
+from tests.cast.api import new_token
+from tests.cast.world import World
 
 pytestmark = pytest.mark.any_database
 

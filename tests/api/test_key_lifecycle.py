@@ -16,10 +16,10 @@ from django.utils import timezone
 from accounts import selectors, services
 from accounts.models import ApiKey, AuditEntry, Membership
 from costrouter.lib.crypto import key_digest
-from tests.admin_cast import acme, operator
-from tests.doubles import ask
-from tests.waiting import eventually
-from tests.world import World
+from tests.cast.admin import acme, operator
+from tests.cast.waiting import eventually
+from tests.cast.world import World
+from tests.doubles.upstream import ask
 
 CHAT = "/v1/chat/completions"
 HOUR = timedelta(hours=1)

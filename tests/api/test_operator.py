@@ -14,8 +14,8 @@ from channels_app.models import CatalogueModel, Channel, ModelGroup
 from channels_app.snapshot import channel_credentials
 from costrouter.api.operator import organizations
 from costrouter.api.throttles import Reconcile
-from relay.probe import ProbeResult
-from tests.api_cast import USD, Api, Cast, by_token, cast, error
+from relay.routing.probe import ProbeResult
+from tests.cast.api import USD, Api, Cast, by_token, cast, error
 
 pytestmark = pytest.mark.django_db
 

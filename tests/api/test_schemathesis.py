@@ -24,8 +24,8 @@ from schemathesis.specs.openapi.checks import (
 
 from accounts.services import create_organization
 from costrouter.api.schema import document
-from relay.probe import ProbeResult
-from tests.api_cast import Api, cast, new_token
+from relay.routing.probe import ProbeResult
+from tests.cast.api import Api, cast, new_token
 
 pytestmark = pytest.mark.any_database
 

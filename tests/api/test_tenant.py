@@ -15,7 +15,7 @@ from billing.models import Budget, DayTotal, LedgerEntry, RedemptionCode, Wallet
 from billing.redemption import code_text
 from costrouter.api import base
 from costrouter.api.throttles import Redeem
-from tests.api_cast import USD, Api, Cast, by_session, by_token, cast, error, new_record
+from tests.cast.api import USD, Api, Cast, by_session, by_token, cast, error, new_record
 
 pytestmark = pytest.mark.django_db
 NOTHING_SPENT = {"total_usd": "0.0", "day_usd": "0.0", "month_usd": "0.0"}

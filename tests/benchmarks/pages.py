@@ -95,7 +95,7 @@ def main() -> int:
 
 
 def _measure(records: int, only: str, folder: Path) -> int:
-    from costrouter import secretfile
+    from costrouter.serve import secretfile
 
     secretfile.main()
     import django

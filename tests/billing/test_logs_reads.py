@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from accounts.models import ApiKey, Membership, User
 from accounts.selectors import Reach
 from accounts.services import create_user
-from billing import logs
-from billing.arithmetic import arithmetic
-from billing.logs import LogFilter
 from billing.models import Hold, RefusalTally, UsageRecord
-from billing.pricing import PriceInfo, compile_rates
+from billing.pricing.rates import PriceInfo, compile_rates
+from billing.reports import logs
+from billing.reports.arithmetic import arithmetic
+from billing.reports.logs import LogFilter
 from costrouter.lib.ids import request_id_at
 from costrouter.lib.units import UNITS
-from tests.world import World
+from tests.cast.world import World
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -12,9 +12,9 @@ from billing.reconciliation import reconcile
 from billing.services import add_entry, wallet_of
 from billing.settlement import settle
 from billing.sweep import sweep
-from tests.money import Bank, Granted, Refused, bank_fixture, in_threads, new_batch  # noqa: F401
-from tests.waiting import eventually
-from tests.writing import PATIENT, Desk
+from tests.cast.money import Bank, Granted, Refused, bank_fixture, in_threads, new_batch  # noqa: F401
+from tests.cast.waiting import eventually
+from tests.cast.writing import PATIENT, Desk
 
 THREADS = 4
 

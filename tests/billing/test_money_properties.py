@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from billing import leases
-from billing.items import CaptureItem, Granted, HoldItem
 from billing.models import Budget, DayTotal, LedgerEntry, UsageRecord
 from billing.settlement import settle
 from billing.sweep import sweep
 from billing.totals import rebuild_totals, sum_by_day
-from tests.money import Bank, bank_fixture  # noqa: F401
+from billing.writing import leases
+from billing.writing.items import CaptureItem, Granted, HoldItem
+from tests.cast.money import Bank, bank_fixture  # noqa: F401
 
 OWNERS = 3
 LIMIT = 600

@@ -19,9 +19,9 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from billing.price_seed import Inexpressible, price_at, seed_price
-from billing.pricing import PriceInfo, compile_rates
-from costrouter.seeding import DEFAULT_PROVIDERS
+from billing.pricing.rates import PriceInfo, compile_rates
+from billing.pricing.seed import Inexpressible, price_at, seed_price
+from costrouter.setup.prices import DEFAULT_PROVIDERS
 
 # The data of genai-prices 0.2.3 as they stand on this day; later versions may of course say otherwise.
 DAY = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from billing.pricing import PriceInfo, compile_rates, prices_problem
+from billing.pricing.rates import PriceInfo, compile_rates, prices_problem
 from costrouter.lib.money import MAX_NANOS
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.pricing import INPUT_UNITS, MAX_QUANTITY, PriceInfo, compile_rates
+from billing.pricing.rates import INPUT_UNITS, MAX_QUANTITY, PriceInfo, compile_rates
 from costrouter.lib.money import MAX_NANOS
 from costrouter.lib.units import UNITS
 

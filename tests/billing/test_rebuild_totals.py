@@ -19,10 +19,10 @@ from billing.settlement import settle
 from billing.sweep import sweep
 from billing.tasks import check_totals_nightly
 from billing.totals import COUNTED, differences, rebuild_totals
-from tests.calls import Call
-from tests.doubles import COST, RESET, ask, delta, json_reply, sse_reply
-from tests.money import Bank, another_connection, bank_fixture  # noqa: F401
-from tests.waiting import eventually
+from tests.cast.calls import Call
+from tests.cast.money import Bank, another_connection, bank_fixture  # noqa: F401
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import COST, RESET, ask, delta, json_reply, sse_reply
 
 COUNT = {"model": "claude-1", "messages": [{"role": "user", "content": "hello"}]}
 DAY = date(2026, 5, 14)

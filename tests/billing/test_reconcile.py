@@ -13,7 +13,7 @@ from billing.reconciliation import SHOWN, reconcile
 from billing.services import append_price
 from billing.settlement import settle
 from billing.tasks import reconcile_nightly
-from tests.money import Bank, bank_fixture, execute, new_batch  # noqa: F401
+from tests.cast.money import Bank, bank_fixture, execute, new_batch  # noqa: F401
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from billing import redemption
 from billing.models import LedgerEntry, RedemptionBatch, RedemptionCode, Wallet
 from billing.reconciliation import reconcile
 from billing.redemption import codes_of, create_batch, disable_batch, enable_batch, plain_code, redeem
-from tests.admin_cast import operator, staff
-from tests.money import in_threads
-from tests.world import USD
+from tests.cast.admin import operator, staff
+from tests.cast.money import in_threads
+from tests.cast.world import USD
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from billing.models import DayTotal, Hold, LedgerEntry, UsageRecord, Wallet
 from billing.settlement import settle
 from billing.totals import rebuild_totals, sum_by_day
 from costrouter.lib.units import UNITS
-from tests.money import Bank, another_connection, bank_fixture, execute, in_threads  # noqa: F401
+from tests.cast.money import Bank, another_connection, bank_fixture, execute, in_threads  # noqa: F401
 
 
 def usage_entries() -> list[tuple[int, int, int]]:

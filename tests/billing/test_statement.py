@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from accounts.models import Membership, Organization
 from accounts.selectors import Reach
 from accounts.services import create_user
-from billing import usage
 from billing.models import DayTotal, LedgerEntry, Wallet
+from billing.reports import usage
+from billing.reports.statement import LedgerLine, Statement, balance_before, entries_of, ledger, months, statement
+from billing.reports.usage import Period, month_of
 from billing.settlement import settle
-from billing.statement import LedgerLine, Statement, balance_before, entries_of, ledger, months, statement
-from billing.usage import Period, month_of
-from tests.money import Bank, bank_fixture  # noqa: F401
+from tests.cast.money import Bank, bank_fixture  # noqa: F401
 
 TODAY = date(2026, 5, 14)
 MAY = month_of(TODAY)

@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from billing import leases
 from billing import sweep as sweeping
 from billing.management.commands.sweep import Command
 from billing.models import Hold, ProcessLease, UsageRecord
 from billing.settlement import settle
 from billing.sweep import sweep
-from tests.money import Bank, Granted, bank_fixture, in_threads, new_batch  # noqa: F401
+from billing.writing import leases
+from tests.cast.money import Bank, Granted, bank_fixture, in_threads, new_batch  # noqa: F401
 
 
 def test_holds_of_a_dead_process_go_back_and_its_requests_are_interrupted(bank: Bank):

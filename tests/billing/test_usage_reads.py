@@ -11,12 +11,12 @@ from django.utils import timezone
 from accounts.models import ApiKey, Membership, Organization, User
 from accounts.selectors import Reach, reach_of
 from accounts.services import create_api_key, create_organization, create_user
-from billing import usage
 from billing.models import DayTotal, Hold
+from billing.reports import usage
+from billing.reports.spending import spending_of_key
+from billing.reports.usage import EVERYBODY, Period, Totals
 from billing.settlement import settle
-from billing.spending import spending_of_key
-from billing.usage import EVERYBODY, Period, Totals
-from tests.money import Bank, bank_fixture, in_threads  # noqa: F401
+from tests.cast.money import Bank, bank_fixture, in_threads  # noqa: F401
 
 MAY = Period(date(2026, 5, 1), date(2026, 5, 31))
 

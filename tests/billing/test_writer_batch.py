@@ -7,7 +7,7 @@ import pytest
 from billing.books import grant
 from billing.models import Hold, LedgerEntry, UsageRecord, Wallet
 from billing.settlement import settle
-from tests.money import Bank, Granted, Refused, bank_fixture, execute, new_batch  # noqa: F401
+from tests.cast.money import Bank, Granted, Refused, bank_fixture, execute, new_batch  # noqa: F401
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from billing.books import open_window, window_start
 from billing.models import Budget
 from billing.services import delete_budget, save_budget, wallet_of
 from billing.sweep import sweep
-from tests.money import NOON, Bank, Granted, Refused, bank_fixture  # noqa: F401
+from tests.cast.money import NOON, Bank, Granted, Refused, bank_fixture  # noqa: F401
 
 
 def test_a_request_counts_against_its_key_its_member_and_its_organization(bank: Bank):

@@ -7,23 +7,13 @@ import time
 import pytest
 from django.db import connections
 
-from billing import writer as writing
-from billing.batch import Batch
 from billing.settlement import settle
-from billing.writer import WriterUnavailable
+from billing.writing import writer as writing
+from billing.writing.batch import Batch
+from billing.writing.writer import WriterUnavailable
+from tests.cast.money import POSTGRES, Bank, Granted, Refused, bank_fixture, execute  # noqa: F401
+from tests.cast.writing import PATIENT, Desk, Runs, cut_connections, lost, once, outage
 from tests.conftest import eventually
-from tests.money import POSTGRES, Bank, Granted, Refused, bank_fixture, execute  # noqa: F401
-from tests.writing import (  # noqa: F401
-    PATIENT,
-    Desk,
-    Runs,
-    cut_connections,
-    desk_fixture,
-    lost,
-    once,
-    outage,
-    runs_fixture,
-)
 
 
 def test_a_locked_database_gives_holds_up_and_keeps_captures(bank: Bank, desk: Desk):

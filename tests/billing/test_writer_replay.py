@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from billing.settlement import settle
-from tests.money import Bank, Granted, Refused, bank_fixture  # noqa: F401
+from tests.cast.money import Bank, Granted, Refused, bank_fixture  # noqa: F401
 
 
 def test_the_same_capture_twice_is_one_charge(bank: Bank):

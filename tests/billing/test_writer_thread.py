@@ -8,13 +8,13 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from billing import leases
 from billing.models import Hold, ProcessLease, RefusalTally
 from billing.tallies import Tallies
-from billing.writer import WriterUnavailable
+from billing.writing import leases
+from billing.writing.writer import WriterUnavailable
+from tests.cast.money import Bank, Granted, Refused, bank_fixture  # noqa: F401
+from tests.cast.writing import PATIENT, Desk, Runs, desk_fixture, lost, once, runs_fixture  # noqa: F401
 from tests.conftest import eventually
-from tests.money import Bank, Granted, Refused, bank_fixture  # noqa: F401
-from tests.writing import PATIENT, Desk, Runs, desk_fixture, lost, once, runs_fixture  # noqa: F401
 
 
 def poisoned(bank: Bank, request: str):

@@ -19,7 +19,7 @@ FOLDER = Path(os.environ.get("SCREENSHOTS") or Path(__file__).resolve().parents[
 
 def main(names: list[str]) -> int:
     """Build the stage in a database of its own, serve it, and photograph it. 1 where a page did not answer 200."""
-    from costrouter import secretfile
+    from costrouter.serve import secretfile
 
     with tempfile.TemporaryDirectory(prefix="costrouter-screens-") as folder:
         os.environ.update(

@@ -24,7 +24,7 @@ from accounts.models import ApiKey, Membership, Organization, User
 from billing import services as billing
 from billing.books import window_start
 from billing.models import Budget, DayTotal, Hold, LedgerEntry, Price, UsageRecord, Wallet
-from billing.pricing import compile_rates
+from billing.pricing.rates import compile_rates
 from billing.redemption import codes_of, create_batch, redeem
 from billing.selectors import price_info
 from billing.settlement import settle

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import transaction
 
 from billing.models import Wallet
-from tests.waiting import eventually
+from tests.cast.waiting import eventually
 
 
 class Call:

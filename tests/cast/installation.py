@@ -17,7 +17,7 @@ import psycopg
 
 from tests.servers import free_port
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 60.0
 _numbers = itertools.count(1)
 

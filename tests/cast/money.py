@@ -13,14 +13,14 @@ import pytest
 from django.db import connection, connections
 
 from accounts.models import Organization, User
-from billing import leases
-from billing.batch import Batch
-from billing.items import CaptureItem, Granted, HoldItem, Outcome, RecordItem, Refused
 from billing.models import Budget, Hold, LedgerEntry, UsageRecord, Wallet
 from billing.reconciliation import reconcile
 from billing.services import add_entry, set_credit_limit, wallet_of
-from billing.statements import Dialect, Record
-from billing.writer import _server_cursor
+from billing.writing import leases
+from billing.writing.batch import Batch
+from billing.writing.items import CaptureItem, Granted, HoldItem, Outcome, RecordItem, Refused
+from billing.writing.statements import Dialect, Record
+from billing.writing.writer import _server_cursor
 
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)
 POSTGRES = connection.vendor == "postgresql"

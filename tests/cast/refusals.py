@@ -6,7 +6,7 @@ import re
 
 import httpx
 
-from tests.doubles import ask
+from tests.doubles.upstream import ask
 
 CHAT = "/v1/chat/completions"
 

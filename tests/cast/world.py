@@ -13,7 +13,7 @@ from billing.settlement import settle
 from billing.totals import differences
 from channels_app.models import CatalogueModel, Channel
 from channels_app.services import default_group, save_channel, save_model
-from tests.waiting import eventually
+from tests.cast.waiting import eventually
 
 USD = 1_000_000_000
 

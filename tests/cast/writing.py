@@ -13,11 +13,11 @@ import pytest
 from django.db import connection
 from django.db.utils import OperationalError
 
-from billing import writer as writing
-from billing.batch import Batch
-from billing.items import CaptureItem, HoldItem, Item, Outcome
-from billing.writer import Writer
-from tests.money import POSTGRES, another_connection
+from billing.writing import writer as writing
+from billing.writing.batch import Batch
+from billing.writing.items import CaptureItem, HoldItem, Item, Outcome
+from billing.writing.writer import Writer
+from tests.cast.money import POSTGRES, another_connection
 
 PATIENT = 20.0
 

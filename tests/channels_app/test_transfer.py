@@ -17,7 +17,7 @@ from channels_app.models import CatalogueModel, Channel, ModelGroup
 from channels_app.services import clone_channel, save_group
 from channels_app.transfer import export_channels, import_channels, read_document
 from costrouter.lib import crypto
-from tests.admin_cast import SECRET, acme
+from tests.cast.admin import SECRET, acme
 
 pytestmark = pytest.mark.django_db
 

@@ -16,7 +16,7 @@ from accounts.models import Membership, Organization
 from billing.models import Budget, DayTotal, LedgerEntry, RedemptionBatch, RedemptionCode, Wallet
 from billing.redemption import codes_of, create_batch
 from billing.services import save_budget
-from tests.test_console_overview import USD, Team, text
+from tests.console.test_overview import USD, Team, text
 
 URL = "/console/billing/"
 REDEEM = f"{URL}redeem/"

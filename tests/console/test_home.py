@@ -10,7 +10,7 @@ from django.views.defaults import permission_denied
 
 from costrouter.templatetags.ui import CATEGORY_ICONS
 from relay.endpoints import ENDPOINTS
-from tests.world import World
+from tests.cast.world import World
 
 pytestmark = pytest.mark.any_database
 

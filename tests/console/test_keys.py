@@ -20,7 +20,7 @@ from billing.models import Budget
 from channels_app.models import Channel
 from channels_app.services import save_channel
 from costrouter.lib.crypto import key_digest
-from tests.world import USD, World
+from tests.cast.world import USD, World
 
 SECRET = re.compile(r"sk-[A-Za-z0-9]{48}")
 

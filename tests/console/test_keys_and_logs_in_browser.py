@@ -15,8 +15,8 @@ from channels_app.models import CatalogueModel, ModelGroup
 from channels_app.services import save_group, save_model
 from costrouter.lib import ids
 from tests.browser.driver import Visit, visit
+from tests.cast.world import World
 from tests.conftest import RelayServer
-from tests.world import World
 
 pytestmark = pytest.mark.any_database
 

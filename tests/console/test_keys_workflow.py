@@ -15,17 +15,17 @@ from django.utils import timezone
 from accounts.models import ApiKey, AuditEntry, Membership
 from accounts.selectors import key_by_digest, reach_of
 from accounts.services import create_user, remove_member
-from billing.arithmetic import plain_decimal
 from billing.models import Budget, DayTotal, Hold, UsageRecord
+from billing.reports.arithmetic import plain_decimal
 from billing.services import save_budget
 from channels_app.models import CatalogueModel, Channel, ModelGroup
 from channels_app.services import save_channel, save_group, save_model
-from costrouter import keys
-from costrouter.key_rows import DISABLED, EXPIRED, LIMIT_REACHED, ROTATING, key_rows
-from costrouter.keys import KeySpec
 from costrouter.lib import ids
 from costrouter.lib.crypto import key_digest
-from tests.world import USD, World
+from costrouter.members import keys
+from costrouter.members.key_rows import DISABLED, EXPIRED, LIMIT_REACHED, ROTATING, key_rows
+from costrouter.members.keys import KeySpec
+from tests.cast.world import USD, World
 
 
 class Cast:

@@ -22,19 +22,19 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, Membership, User
 from accounts.services import create_api_key, create_user
-from billing import logs
 from billing.models import Hold, Price, RefusalTally, UsageRecord
-from billing.pricing import compile_rates
+from billing.pricing.rates import compile_rates
+from billing.reports import logs
 from billing.selectors import price_info
 from billing.services import append_price
-from costrouter.console import log_csv
+from costrouter.console.logs import csv as log_csv
 from costrouter.lib.ids import request_id_at
 from costrouter.lib.units import UNITS
 from relay.error_help import HELP, RECORD_HELP
 from relay.errors import ERRORS
+from tests.cast.waiting import eventually
+from tests.cast.world import World
 from tests.conftest import RelayServer
-from tests.waiting import eventually
-from tests.world import World
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

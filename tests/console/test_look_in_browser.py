@@ -10,8 +10,8 @@ from django.test import Client
 from playwright.sync_api import Browser
 
 from tests.browser.driver import PHONE, browser, visit
+from tests.cast.world import World
 from tests.conftest import RelayServer
-from tests.world import World
 
 pytestmark = pytest.mark.any_database
 

@@ -16,8 +16,8 @@ from billing.services import append_price
 from channels_app.models import CatalogueModel, Channel, ModelGroup
 from channels_app.services import save_channel, save_group, save_model
 from costrouter.console.models import kinds_of, tables
-from costrouter.offers import CHARGED, FITS, Offer, Search, matching, model_offer, model_offers, price_history
-from tests.world import World
+from costrouter.members.offers import CHARGED, FITS, Offer, Search, matching, model_offer, model_offers, price_history
+from tests.cast.world import World
 
 pytestmark = pytest.mark.any_database
 

@@ -15,8 +15,8 @@ from django.urls import reverse
 from accounts.models import ApiKey, Membership, Organization, User
 from accounts.services import create_api_key, create_user, set_organizations_status
 from billing.models import DayTotal, Hold, LedgerEntry, Wallet
+from billing.reports.usage import Period, Totals
 from billing.services import adjust, wallet_of
-from billing.usage import Period, Totals
 from costrouter.console.overview import compared, request_chart, spend_chart, top_models
 from costrouter.console.periods import chosen
 from costrouter.templatetags.ui import usd_short

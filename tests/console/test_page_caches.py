@@ -14,8 +14,8 @@ from django.utils import timezone
 
 from accounts.services import create_user
 from billing.redemption import WRONG_GUESSES, redeem
-from costrouter import caches
 from costrouter.celery import SCHEDULE, app
+from costrouter.lib import caches
 from costrouter.sign_in.tasks import forget_sessions
 from tests.servers import free_port, redis
 
@@ -24,7 +24,7 @@ def use_redis(settings: Any, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setattr(caches, "_resting_until", 0.0)
     settings.CACHES = {
         **settings.CACHES,
-        "default": {"BACKEND": "costrouter.caches.SteadyRedisCache", "LOCATION": url, "KEY_PREFIX": "page"},
+        "default": {"BACKEND": "costrouter.lib.caches.SteadyRedisCache", "LOCATION": url, "KEY_PREFIX": "page"},
     }
 
 

@@ -16,9 +16,9 @@ from billing.models import Budget
 from billing.services import save_budget
 from channels_app.models import ModelGroup
 from channels_app.services import save_group
-from costrouter import playground
-from tests.doubles import Upstream
-from tests.world import World
+from costrouter.members import playground
+from tests.cast.world import World
+from tests.doubles.upstream import Upstream
 
 URL, KEY_URL = "/console/playground/", "/console/playground/key/"
 

@@ -13,10 +13,10 @@ from playwright.sync_api import Browser, Page
 from accounts.models import ApiKey
 from costrouter.lib.money import usd_text
 from tests.browser.driver import Visit, browser, serious, visit
+from tests.cast.waiting import eventually
+from tests.cast.world import World
 from tests.conftest import RelayServer
-from tests.doubles import Reply, Upstream, delta, json_reply, sse_reply, whole_stream
-from tests.waiting import eventually
-from tests.world import World
+from tests.doubles.upstream import Reply, Upstream, delta, json_reply, sse_reply, whole_stream
 
 pytestmark = pytest.mark.any_database
 

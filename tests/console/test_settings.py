@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts import services
 from accounts.models import ApiKey, AuditEntry, Membership, Organization, PersonalAccessToken, User
 from costrouter.console.organizations import OrganizationForm
-from tests.admin_cast import Acme, acme
+from tests.cast.admin import Acme, acme
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 SETTINGS = "/console/settings/"

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts import audit, services
 from accounts.models import ApiKey, AuditEntry, Invitation, Membership, Organization, User
 from billing.models import DayTotal
-from tests.admin_cast import Acme, acme
+from tests.cast.admin import Acme, acme
 
 pytestmark = pytest.mark.django_db
 OWNER, ADMIN, MEMBER = Membership.Role.OWNER, Membership.Role.ADMIN, Membership.Role.MEMBER

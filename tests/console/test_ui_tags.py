@@ -11,8 +11,8 @@ from django import forms
 from django.template import Context, Template, TemplateSyntaxError
 from django.utils import timezone
 
-from costrouter import charts
 from costrouter.console.menu import MENU
+from costrouter.lib import charts
 from costrouter.templatetags import ui
 
 USD = 1_000_000_000

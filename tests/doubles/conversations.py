@@ -1,4 +1,4 @@
-"""Conversations that hypothesis makes up: requests, answers and streams of `relay.ir`, always valid ones.
+"""Conversations that hypothesis makes up: requests, answers and streams of `relay.protocols.ir`, always valid ones.
 
 - `Can`: what a dialect can express; `one & other` is what both can. `EVERYTHING` can all.
 - `requests(can)`: an `ir.Request`, already `ir.normal`. Call ids are unique, results directly follow their calls, in
@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 import msgspec
 from hypothesis import strategies as st
 
-from relay import ir
+from relay.protocols import ir
 
 EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
 SAMPLING = frozenset(

@@ -15,10 +15,10 @@ import pytest
 
 from costrouter.reference.entries import ENTRIES, Entry
 from costrouter.reference.shapes import Binary
-from tests.doubles import Reply, Seen, json_reply, sse_reply
-from tests.realtime_double import Realtime
-from tests.recordings import recording
-from tests.studio import Studio
+from tests.doubles.realtime import Realtime
+from tests.doubles.recordings import recording
+from tests.doubles.studio import Studio
+from tests.doubles.upstream import Reply, Seen, json_reply, sse_reply
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 FILES = {"photo.png": PNG, "speech.mp3": recording("mp3", 1)}

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from tests.doubles import Background
+from tests.doubles.upstream import Background
 
 USAGE = {
     "total_tokens": 150,

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.doubles import Reply, Seen, Upstream, json_reply
+from tests.doubles.upstream import Reply, Seen, Upstream, json_reply
 
 BYTES = bytes(range(256)) * 400
 

@@ -16,13 +16,13 @@ import httpx
 import psycopg
 import pytest
 
-from tests.doubles import COST, Reply, Seen, Upstream, completion, json_reply, sse_reply, whole_stream
-from tests.installation import Installation, until
+from tests.cast.installation import Installation, until
+from tests.doubles.upstream import COST, Reply, Seen, Upstream, completion, json_reply, sse_reply, whole_stream
 
 CLIENTS = 8
 WEB_KILLS = 10
 QUESTION = {"model": "killed", "messages": [{"role": "user", "content": "go"}]}
-# The bound of QUESTION's input, as `relay/quote.py` has it: its two bytes, a message, a request; at 1,000 nanos each.
+# The bound of QUESTION's input, as `relay/exchange/quote.py` has it: two bytes, a message, a request; 1,000 nanos each.
 INPUT = (2 + 16 + 64) * 1_000
 
 

@@ -18,9 +18,9 @@ from accounts.models import AuditEntry, Organization, User
 from billing.models import Wallet
 from billing.redemption import codes_of, create_batch
 from tests.browser.driver import Visit
-from tests.doubles import Upstream, ask, completion, json_reply
-from tests.waiting import eventually
-from tests.world import USD, World
+from tests.cast.waiting import eventually
+from tests.cast.world import USD, World
+from tests.doubles.upstream import Upstream, ask, completion, json_reply
 
 
 def test_member_journey(world: World, upstream: Upstream, relay: Any, tab: Callable[..., Visit], settings: Any) -> None:

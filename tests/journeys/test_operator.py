@@ -17,9 +17,9 @@ from billing.models import DayTotal
 from channels_app.models import Channel, ModelGroup
 from tests.browser.driver import Visit
 from tests.browser.stage import session_of
-from tests.doubles import Upstream, ask, completion, json_reply
-from tests.waiting import eventually
-from tests.world import World
+from tests.cast.waiting import eventually
+from tests.cast.world import World
+from tests.doubles.upstream import Upstream, ask, completion, json_reply
 
 
 @pytest.fixture

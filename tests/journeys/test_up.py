@@ -16,11 +16,11 @@ from django.core.management import CommandError, call_command
 from openai import OpenAI
 
 from channels_app.models import Channel
-from costrouter import programs
-from costrouter.bootstrap import Upstream, bootstrap, sandbox_upstream
 from costrouter.env import load
-from costrouter.supervisor import is_ready
-from tests.installation import DEADLINE, Installation, until
+from costrouter.serve import programs
+from costrouter.serve.supervisor import is_ready
+from costrouter.setup.bootstrap import Upstream, bootstrap, sandbox_upstream
+from tests.cast.installation import DEADLINE, Installation, until
 from tests.servers import free_port
 
 

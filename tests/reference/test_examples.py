@@ -36,9 +36,10 @@ from websockets.sync.client import connect
 from costrouter.reference.entries import ENTRIES
 from costrouter.reference.shapes import Binary, File
 from costrouter.reference.snippets.curl import headers
-from relay.protocols import DIALECTS, videos
+from relay.protocols import DIALECTS
 from relay.protocols.sse import Splitter, data_of
-from tests.docs_upstream import FILES, library_fixture, with_real_ids  # noqa: F401
+from relay.protocols.videos import openai as videos
+from tests.doubles.docs import FILES, library_fixture, with_real_ids  # noqa: F401
 
 pytestmark = pytest.mark.any_database
 

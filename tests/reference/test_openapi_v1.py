@@ -14,8 +14,8 @@ from costrouter.reference.entries import ENTRIES
 from costrouter.reference.json_schema import object_schema, type_schema
 from costrouter.reference.shapes import Param, need
 from relay.endpoints import ENDPOINTS
-from relay.error_shapes import error_body
 from relay.errors import ERRORS, RelayError
+from relay.protocols.error_shapes import error_body
 
 DOCUMENT = openapi.document("https://relay.example")
 

@@ -17,9 +17,10 @@ from costrouter.reference import entries, errors, guides, served, views
 from costrouter.reference.data import CATEGORIES, DOCS
 from costrouter.reference.entries import ENTRIES
 from costrouter.reference.marks import BASE, KEY, MODEL_MARK, SOCKET
-from relay import auth, reply
 from relay.endpoints import ENDPOINTS
+from relay.entry import auth
 from relay.errors import ERRORS
+from relay.exchange import reply
 
 pytestmark = pytest.mark.any_database
 
@@ -185,7 +186,7 @@ def test_a_key_is_read_wherever_the_page_says(row):
     elif place == "Query":
         assert auth.key_of({}, how.removeprefix("?")) == SECRET
     else:
-        from relay.realtime import _take_key
+        from relay.realtime.websocket import _take_key
 
         headers: dict[bytes, bytes] = {}
         _take_key(headers, ["realtime", how])

@@ -21,11 +21,11 @@ from costrouter.reference.marks import KEY
 from costrouter.reference.snippets import Reader, filled, snippets_of
 from costrouter.reference.snippets.curl import curl, quoted
 from costrouter.reference.snippets.literals import js_literal, python_literal
-from tests.docs_upstream import FILES, library_fixture, with_real_ids  # noqa: F401
+from tests.doubles.docs import FILES, library_fixture, with_real_ids  # noqa: F401
 
 pytestmark = pytest.mark.any_database
 
-MODULES = Path(__file__).parent / "sdk" / "node" / "node_modules"
+MODULES = Path(__file__).resolve().parents[1] / "sdk" / "node" / "node_modules"
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
 # What a snippet prints, or the file that it writes. The others print something.
 PRINTS = {

@@ -17,9 +17,9 @@ from billing.models import RefusalTally, UsageRecord
 from billing.services import append_price
 from channels_app.models import ModelGroup
 from channels_app.services import save_channel, save_group
-from tests.doubles import COST, ask
-from tests.refusals import CHAT, error_of, post, refused
-from tests.waiting import eventually
+from tests.cast.refusals import CHAT, error_of, post, refused
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import COST, ask
 
 UNKNOWN_KEYS = {
     "no key": {},
@@ -221,7 +221,7 @@ def test_an_unknown_path_a_wrong_method_and_the_bare_prefix(world, relay):
 
 def test_past_ten_refusals_a_second_of_a_key_the_rest_is_merely_counted(world, upstream, relay, monkeypatch):
     now = SimpleNamespace(monotonic=lambda: 100.0)
-    monkeypatch.setattr("relay.capture.time", now)
+    monkeypatch.setattr("relay.exchange.capture.time", now)
     world.new_channel(upstream.url)
     relay.settled_down()
     with httpx.Client(headers={"authorization": f"Bearer {world.secret}"}) as client:

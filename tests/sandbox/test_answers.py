@@ -18,7 +18,7 @@ from openai import OpenAI
 from costrouter.sandbox.__main__ import listen
 from costrouter.sandbox.answers import MAX_DEPTH, MAX_EXAMPLE, BadRequest, Example, answer, tokenize
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 WEATHER = {
     "type": "function",
     "function": {

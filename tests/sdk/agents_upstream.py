@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.doubles import Reply, Seen, json_reply, sse_reply
+from tests.doubles.upstream import Reply, Seen, json_reply, sse_reply
 from tests.sdk.anthropic_double import AnthropicDouble
 from tests.sdk.chat_double import ChatDouble
 from tests.sdk.double import Double, authentic, need

@@ -14,7 +14,7 @@ from typing import Any
 
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 
-from tests.doubles import Seen
+from tests.doubles.upstream import Seen
 from tests.sdk.double import CREDENTIALS, Double, authentic, check, need, said_event
 from tests.sdk.mind import SIGNATURE, THOUGHT, Facts, Said, pieces
 

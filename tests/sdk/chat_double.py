@@ -12,7 +12,7 @@ from typing import Any
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 
-from tests.doubles import DONE, Seen, event
+from tests.doubles.upstream import DONE, Seen, event
 from tests.sdk.double import CREDENTIALS, Double, authentic, check, need
 from tests.sdk.mind import THOUGHT, Facts, Said, pieces
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from tests.doubles import Reply, Seen, Upstream, json_reply, sse_reply
+from tests.doubles.upstream import Reply, Seen, Upstream, json_reply, sse_reply
 from tests.sdk.mind import Facts, Said, Wrong, answer
 
 CREDENTIALS = "sk-upstream"

@@ -12,7 +12,7 @@ from typing import Any
 from google.genai import types
 from pydantic import ValidationError
 
-from tests.doubles import Seen, event
+from tests.doubles.upstream import Seen, event
 from tests.sdk.double import CREDENTIALS, Double, authentic, need
 from tests.sdk.mind import SIGNATURE, THOUGHT, Facts, Said, Wrong, pieces
 

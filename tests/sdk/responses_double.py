@@ -12,7 +12,7 @@ from typing import Any
 
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 
-from tests.doubles import Seen
+from tests.doubles.upstream import Seen
 from tests.sdk.double import CREDENTIALS, Double, authentic, check, need, said_event
 from tests.sdk.mind import REFUSAL, SIGNATURE, THOUGHT, Facts, Said, pieces
 

@@ -2,8 +2,8 @@
 
 They are large (650 MB) and want Node, which is no part of this project's set-up, so nothing installs them, not even in
 CI: `npm install --prefix DIRECTORY @anthropic-ai/claude-code @openai/codex`, then `AGENTS_DIR=DIRECTORY`. Without it
-these tests are skipped, and only what the agents once sent is converted (tests/test_agents_bodies.py). Nothing but
-loopback is asked: the agents get a home of their own and no way to their makers.
+these tests are skipped, and only what the agents once sent is converted (`tests/relay/exchange/test_agents_bodies.py`).
+Nothing but loopback is asked: the agents get a home of their own and no way to their makers.
 """
 
 from __future__ import annotations

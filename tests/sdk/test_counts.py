@@ -9,7 +9,7 @@ import pytest
 from google import genai
 from google.genai import types
 
-from tests.doubles import json_reply
+from tests.doubles.upstream import json_reply
 from tests.sdk.clients import WEATHER
 from tests.sdk.mind import SYSTEM
 

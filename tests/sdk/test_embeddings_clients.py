@@ -10,7 +10,7 @@ import openai
 from google import genai
 from google.genai import types
 
-from tests.doubles import json_reply
+from tests.doubles.upstream import json_reply
 
 TEXTS = ["one text", "and another"]
 VECTORS = [[0.5, -0.25, 1.0], [0.0, 2.0, -4.0]]

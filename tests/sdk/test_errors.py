@@ -13,10 +13,10 @@ import openai
 import pytest
 from google.genai import errors
 
-from tests.doubles import json_reply, sse_reply
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import json_reply, sse_reply
 from tests.sdk.clients import CLIENTS, StreamFailed
 from tests.sdk.mind import Facts, Said
-from tests.waiting import eventually
 
 pytestmark = pytest.mark.any_database
 

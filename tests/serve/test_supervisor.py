@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from costrouter.supervisor import BACK_OFF_SECONDS, STEADY_SECONDS, Child, Plan, Program, is_ready
+from costrouter.serve.supervisor import BACK_OFF_SECONDS, STEADY_SECONDS, Child, Plan, Program, is_ready
 from tests.servers import free_port
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 30.0
 
 # Writes a line with its pid when it starts, and one with the signal that ends it.
@@ -68,7 +68,7 @@ class Running:
 
     def start(self, plan: Plan) -> subprocess.Popen[str]:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "costrouter.supervisor"],
+            [sys.executable, "-m", "costrouter.serve.supervisor"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -23,14 +23,14 @@ from billing.models import LedgerEntry, Price, Wallet
 from channels_app.models import CatalogueModel, Channel, ModelGroup
 from channels_app.services import save_channel, save_group
 from channels_app.snapshot import load
-from costrouter import bootstrap as bootstrapping
-from costrouter import secretfile
-from costrouter.bootstrap import CannotBootstrap, bootstrap, sandbox_upstream
-from costrouter.database import migrate
-from costrouter.demo import OPENAI_MODELS, demo, key_file, password_file
 from costrouter.lib import crypto
 from costrouter.lib.presets import PRESETS
 from costrouter.lib.upstreams import KINDS
+from costrouter.serve import secretfile
+from costrouter.serve.database import migrate
+from costrouter.setup import bootstrap as bootstrapping
+from costrouter.setup.bootstrap import CannotBootstrap, bootstrap, sandbox_upstream
+from costrouter.setup.demo import OPENAI_MODELS, demo, key_file, password_file
 
 URL = "http://127.0.0.1:9500/v1"
 
@@ -420,7 +420,7 @@ def test_busy_database_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
     database = SimpleNamespace(vendor="sqlite", close=lambda: None)
     monkeypatch.setattr(bootstrapping, "connection", database)
-    monkeypatch.setattr("costrouter.bootstrap.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("costrouter.setup.bootstrap.time.sleep", lambda seconds: None)
     assert bootstrapping.retried(work) == "done"
     assert len(tries) == 3
 
@@ -475,7 +475,7 @@ def test_existing_folder_is_tightened_if_it_is_ours(tmp_path: Path, monkeypatch:
     assert mode_of_existing(tmp_path / "var", 0o500) == 0o500
     # What is made for sharing stays shared, and what is somebody else's is not ours to close.
     assert mode_of_existing(tmp_path / "tmp", 0o1777) == 0o1777
-    monkeypatch.setattr("costrouter.secretfile.os.geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr("costrouter.serve.secretfile.os.geteuid", lambda: os.getuid() + 1)
     assert mode_of_existing(tmp_path / "var", 0o755) == 0o755
 
 

@@ -7,10 +7,10 @@ from django.core.management import CommandError, call_command
 
 from billing.models import DayTotal, LedgerEntry, UsageRecord, Wallet
 from billing.reconciliation import reconcile
+from billing.reports.usage import EVERYBODY, last_days, totals
 from billing.totals import differences
-from billing.usage import EVERYBODY, last_days, totals
 from costrouter.console.periods import today_utc
-from tests.admin_cast import acme, record
+from tests.cast.admin import acme, record
 
 
 def seed_usage(*arguments: str) -> None:

@@ -25,7 +25,7 @@ from genai_prices.types import (
 from billing.models import Price
 from billing.services import append_price
 from channels_app.models import CatalogueModel
-from costrouter.seeding import Report, seed
+from costrouter.setup.prices import Report, seed
 
 D = Decimal
 

@@ -14,7 +14,7 @@ from django.core.checks import CheckMessage
 from costrouter import checks
 from costrouter.env import VARIABLES, load
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def messages() -> dict[str | None, CheckMessage]:

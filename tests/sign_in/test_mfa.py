@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, Page
 from accounts.models import User
 from accounts.services import create_user
 from costrouter.lib import crypto
-from tests import authenticator, mailbox
 from tests.browser.driver import browser, serious, visit
+from tests.cast import authenticator, mailbox
 from tests.conftest import RelayServer
 
 pytestmark = pytest.mark.any_database

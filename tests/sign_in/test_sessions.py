@@ -17,7 +17,7 @@ from django.test import Client
 from accounts.models import AuditEntry, User
 from accounts.services import create_user, save_user
 from costrouter.sign_in.forms import NameForm
-from tests import mailbox
+from tests.cast import mailbox
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 PASSWORD = "correct horse"

@@ -13,7 +13,7 @@ from django.test import Client
 from accounts.models import AuditEntry, Membership, Organization, User
 from accounts.services import create_user
 from costrouter.sign_in.invited import SESSION_KEY
-from tests import mailbox
+from tests.cast import mailbox
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 

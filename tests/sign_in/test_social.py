@@ -23,7 +23,7 @@ from requests import ConnectionError as CannotConnect
 from accounts.models import AuditEntry, Membership, Organization, User
 from accounts.services import create_user
 from costrouter.sign_in.invited import SESSION_KEY
-from tests import mailbox
+from tests.cast import mailbox
 
 pytestmark = [pytest.mark.django_db, pytest.mark.any_database]
 PASSWORD = "correct horse"

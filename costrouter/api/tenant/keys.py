@@ -12,12 +12,12 @@ from accounts.models import ApiKey
 from accounts.selectors import reach_of
 from accounts.services import MAX_OVERLAP
 from billing.models import Budget
-from costrouter import key_rows, keys
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
 from costrouter.api.fields import Count, In, MomentIn, Names, Out, Text, UsdIn, UsdOut, Whole
 from costrouter.api.lists import RowQuery, list_of
-from costrouter.keys import KeySpec
+from costrouter.members import key_rows, keys
+from costrouter.members.keys import KeySpec
 
 STATUSES = (
     key_rows.ACTIVE,

@@ -7,13 +7,13 @@ from typing import Any
 
 from rest_framework import serializers
 
-from billing.arithmetic import plain_decimal
-from costrouter import keys
+from billing.reports.arithmetic import plain_decimal
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
 from costrouter.api.fields import Out, Text
 from costrouter.api.lists import ListQuery, all_of, list_of
-from costrouter.offers import Offer, Search, matching, modalities, model_offer, model_offers
+from costrouter.members import keys
+from costrouter.members.offers import Offer, Search, matching, modalities, model_offer, model_offers
 
 
 class Group(Out):

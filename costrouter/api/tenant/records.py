@@ -7,8 +7,8 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.selectors import reach_of
-from billing import arithmetic, logs
 from billing.models import UsageRecord
+from billing.reports import arithmetic, logs
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
 from costrouter.api.fields import Flag, Id, MomentIn, Out, Text, UsdIn, UsdOut

@@ -9,7 +9,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from billing.models import LedgerEntry
-from billing.statement import months, statement
+from billing.reports.statement import months, statement
 from costrouter.api.base import Resource, operation
 from costrouter.api.errors import not_found
 from costrouter.api.fields import Out, UsdOut

@@ -9,8 +9,8 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from accounts.selectors import Reach, reach_of
-from billing import usage
-from billing.usage import Period
+from billing.reports import usage
+from billing.reports.usage import Period
 from costrouter.api.base import Resource, operation
 from costrouter.api.fields import In, Out, UsdOut, Whole
 

@@ -12,10 +12,10 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from billing.arithmetic import plain_decimal
 from billing.models import Budget
-from costrouter.keys import GroupChoice, KeySpec
+from billing.reports.arithmetic import plain_decimal
 from costrouter.lib.money import nanos_to_usd, usd_to_nanos
+from costrouter.members.keys import GroupChoice, KeySpec
 
 NEVER, ON, KEEP = "", "on", "keep"
 PRESETS: tuple[tuple[str, Any], ...] = (

@@ -18,13 +18,13 @@ from accounts.models import ApiKey
 from accounts.permissions import allows
 from accounts.selectors import reach_of
 from billing.models import Budget
-from billing.spending import days_of_key
-from costrouter import keys
+from billing.reports.spending import days_of_key
 from costrouter.console.access import ConsoleRequest, console_page
 from costrouter.console.errors import say
-from costrouter.console.key_forms import KeyForm, RotateForm
+from costrouter.console.keys.forms import KeyForm, RotateForm
 from costrouter.console.snippets import key_snippets
-from costrouter.key_rows import KeyRow, key_rows, keys_of
+from costrouter.members import keys
+from costrouter.members.key_rows import KeyRow, key_rows, keys_of
 from costrouter.sign_in.links import base_url
 
 PAGE_SIZE = 50

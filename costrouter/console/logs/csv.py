@@ -10,8 +10,8 @@ from datetime import UTC
 from typing import Any
 
 from accounts.selectors import Reach
-from billing.logs import LogFilter, key_names, user_names, walk
 from billing.models import UsageRecord
+from billing.reports.logs import LogFilter, key_names, user_names, walk
 from costrouter.lib.money import nanos_to_usd
 from costrouter.lib.units import UNITS
 from relay.tasks import in_thread

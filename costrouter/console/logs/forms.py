@@ -11,8 +11,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from billing.logs import LogFilter
 from billing.models import UsageRecord
+from billing.reports.logs import LogFilter
 from costrouter.lib.money import usd_to_nanos
 from relay.endpoints import ENDPOINTS
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from billing.pricing import INPUT_UNITS
+from billing.pricing.rates import INPUT_UNITS
 from costrouter.lib.units import UNITS
 from costrouter.templatetags.ui import count_short
 

@@ -15,16 +15,16 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Membership
 from accounts.selectors import Reach, api_keys, reach_of
-from billing import logs
-from billing.arithmetic import arithmetic
-from billing.logs import LogFilter, LogPage
 from billing.models import Price, UsageRecord
-from billing.pricing import INPUT_UNITS
+from billing.pricing.rates import INPUT_UNITS
+from billing.reports import logs
+from billing.reports.arithmetic import arithmetic
+from billing.reports.logs import LogFilter, LogPage
 from costrouter.console.access import ConsoleRequest, console_page
-from costrouter.console.log_csv import gzipped, stream
-from costrouter.console.log_forms import LogForm
-from costrouter.console.usage_text import usage_text
-from costrouter.keys import usable_groups
+from costrouter.console.logs.csv import gzipped, stream
+from costrouter.console.logs.forms import LogForm
+from costrouter.console.logs.text import usage_text
+from costrouter.members.keys import usable_groups
 from relay.error_help import help_for
 
 Status = UsageRecord.Status

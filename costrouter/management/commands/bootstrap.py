@@ -1,4 +1,4 @@
-"""`manage.py bootstrap`: sets up an installation from a script. What it does is `costrouter.bootstrap`."""
+"""`manage.py bootstrap`: sets up an installation from a script. What it does is `costrouter.setup.bootstrap`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from channels_app.models import Provider
-from costrouter.bootstrap import CannotBootstrap, Result, Upstream, bootstrap, sandbox_upstream
-from costrouter.database import migrate
-from costrouter.demo import demo, key_file, password_file
 from costrouter.lib.presets import PRESETS
 from costrouter.lib.units import UNITS
 from costrouter.lib.upstreams import DIALECTS
+from costrouter.serve.database import migrate
+from costrouter.setup.bootstrap import CannotBootstrap, Result, Upstream, bootstrap, sandbox_upstream
+from costrouter.setup.demo import demo, key_file, password_file
 
 
 def price(text: str) -> tuple[str, Decimal]:

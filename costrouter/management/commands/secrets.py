@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from costrouter import secretfile
+from costrouter.serve import secretfile
 
 
 class Command(BaseCommand):

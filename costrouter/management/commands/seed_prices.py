@@ -1,4 +1,4 @@
-"""`manage.py seed_prices`: list prices from the genai-prices data. What it does is `costrouter.seeding`."""
+"""`manage.py seed_prices`: list prices from the genai-prices data. What it does is `costrouter.setup.prices`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from costrouter.seeding import DEFAULT_PROVIDERS, Report, seed
+from costrouter.setup.prices import DEFAULT_PROVIDERS, Report, seed
 
 
 class Command(BaseCommand):

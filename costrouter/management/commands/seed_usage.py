@@ -1,4 +1,4 @@
-"""`manage.py seed_usage`: a made-up past for measurements. What it does is `costrouter.usage_seed`."""
+"""`manage.py seed_usage`: a made-up past for measurements. What it does is `costrouter.setup.past`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from billing.models import UsageRecord
-from costrouter.usage_seed import seed
+from costrouter.setup.past import seed
 
 MOST = 50_000_000
 

@@ -1,4 +1,4 @@
-"""`manage.py up`: migrates and serves. `costrouter.programs` says what, `costrouter.supervisor` keeps it running."""
+"""`manage.py up`: migrates and serves. `serve.programs` says what, `serve.supervisor` keeps it running."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from costrouter.database import migrate
-from costrouter.programs import PortTaken, check_port, clean_broker, make_plan
+from costrouter.serve.database import migrate
+from costrouter.serve.programs import PortTaken, check_port, clean_broker, make_plan
 
 
 class Command(BaseCommand):
@@ -52,4 +52,4 @@ def _become_supervisor(plan: str) -> None:
     os.dup2(reading, 0)
     os.close(reading)
     os.chdir(settings.BASE_DIR)
-    os.execv(sys.executable, [sys.executable, "-m", "costrouter.supervisor"])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "costrouter.serve.supervisor"])  # noqa: S606

@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from accounts.selectors import KeyInfo, RateLimits
+from relay.entry.limits.stores import CONCURRENT, REQUESTS, TOKENS, Check, LocalStore, RedisStore, State, Store
 from relay.errors import RelayError
-from relay.limit_stores import CONCURRENT, REQUESTS, TOKENS, Check, LocalStore, RedisStore, State, Store
 
 log = logging.getLogger(__name__)
 Header = tuple[bytes, bytes]

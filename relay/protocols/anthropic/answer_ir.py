@@ -1,4 +1,4 @@
-"""Anthropic's Messages, the answer, to and from `relay.ir`.
+"""Anthropic's Messages, the answer, to and from `relay.protocols.ir`.
 
 Source of the format: `Message` of the anthropic 2.12 package.
 """
@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
-from relay.protocols.anthropic_answer import read_answer
-from relay.protocols.anthropic_from_ir import tool_id
+from relay.protocols import ir
+from relay.protocols.anthropic.answer import read_answer
+from relay.protocols.anthropic.from_ir import tool_id
 from relay.protocols.base import Request
 from relay.protocols.fields import top_level, value_of
 from relay.protocols.usage import anthropic_usage

@@ -1,4 +1,4 @@
-"""A request of `relay.ir` for an upstream that speaks Anthropic's Messages.
+"""A request of `relay.protocols.ir` for an upstream that speaks Anthropic's Messages.
 
 Source of the format: `MessageCreateParams` of the anthropic 2.12 package. `temperature`, `top_p` and `top_k` are fields
 of API version 2023-06-01, which 2026-10-21 took out.
@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
-from relay.protocols.anthropic_to_ir import MIN_BUDGET
+from relay.protocols import ir
+from relay.protocols.anthropic.to_ir import MIN_BUDGET
 from relay.protocols.base import Target
 from relay.protocols.fields import no_deep_nesting
 

@@ -1,4 +1,4 @@
-"""Anthropic's Messages, the streamed answer, to and from `relay.ir`.
+"""Anthropic's Messages, the streamed answer, to and from `relay.protocols.ir`.
 
 Source of the format: `RawMessageStreamEvent` and the accumulators of the anthropic 2.12 package.
 """
@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
-from relay.protocols.anthropic_answer import MESSAGE_STOP, Event, Stream
-from relay.protocols.anthropic_answer_ir import as_text, begun_part, new_message, stop_of, stop_reason, thinking_block
-from relay.protocols.anthropic_from_ir import tool_id
+from relay.protocols import ir
+from relay.protocols.anthropic.answer import MESSAGE_STOP, Event, Stream
+from relay.protocols.anthropic.answer_ir import as_text, begun_part, new_message, stop_of, stop_reason, thinking_block
+from relay.protocols.anthropic.from_ir import tool_id
 from relay.protocols.base import Request
 from relay.protocols.usage import anthropic_usage
 
@@ -20,7 +20,7 @@ _encode = msgspec.json.encode
 
 
 class StreamDecoder(Stream):
-    """A streamed message as events of `relay.ir`: see `relay.protocols.base.Decoder`."""
+    """A streamed message as events of `relay.protocols.ir`: see `relay.protocols.base.Decoder`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Anthropic's Messages, the request, to and from `relay.ir`.
+"""Anthropic's Messages, the request, to and from `relay.protocols.ir`.
 
 Source of the format: `MessageCreateParams` of the anthropic 2.12 package. `temperature`, `top_p` and `top_k` are fields
 of API version 2023-06-01, which 2026-10-21 took out.
@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.base import Request
 from relay.protocols.fields import MAX_CAP, Fields, boolean, given, integer, list_of, no_deep_nesting, string, value_of
 

@@ -1,9 +1,9 @@
 """OpenAI transcriptions and translations: a recording becomes a text.
 
 Source of the format: `TranscriptionCreateParams`, `Transcription`, `TranscriptionVerbose`, `TranslationCreateParams`
-and the transcript events of the openai 3.54 package. A request is a form, as `relay.multipart` describes it, where the
-`seconds` of the file were measured: no JSON of a client's own may be parsed here. A recording is charged by the second
-or by tokens: an upstream says which, and a price names one or the other.
+and the transcript events of the openai 3.54 package. A request is a form, as `relay.entry.multipart` describes it,
+where the `seconds` of the file were measured: no JSON of a client's own may be parsed here. A recording is charged by
+the second or by tokens: an upstream says which, and a price names one or the other.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.base import Answer, CostOf, Request
 from relay.protocols.fields import Fields, model_of, no_deep_nesting, read_object, string, value_of
 from relay.protocols.form import files, flag

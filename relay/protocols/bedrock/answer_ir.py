@@ -1,4 +1,4 @@
-"""Amazon Bedrock's Converse, the answer, to `relay.ir`.
+"""Amazon Bedrock's Converse, the answer, to `relay.protocols.ir`.
 
 Source of the format: `ConverseResponse` of botocore 1.44 (`bedrock-runtime/2023-09-30`). It has neither id nor model.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
+from relay.protocols import ir
 from relay.protocols.usage import bedrock_units
 
 _encode = msgspec.json.encode

@@ -1,4 +1,4 @@
-"""Amazon Bedrock's ConverseStream, the answer, to `relay.ir`.
+"""Amazon Bedrock's ConverseStream, the answer, to `relay.protocols.ir`.
 
 Source of the format: `ConverseStreamOutput` of botocore 1.44 (`bedrock-runtime/2023-09-30`). Only blocks of tools have
 a start: a text or a thought begins with its first delta. `messageStop` ends the answer, `metadata` with its usage the
@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
-from relay.protocols.bedrock_answer_ir import as_object, as_text, begun_call, sequence_of, stop_of
+from relay.protocols import ir
+from relay.protocols.bedrock.answer_ir import as_object, as_text, begun_call, sequence_of, stop_of
 from relay.protocols.eventstream import FAILURE
 from relay.protocols.usage import bedrock_units
 
@@ -22,7 +22,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class StreamDecoder:
-    """A streamed answer as events of `relay.ir`: see `relay.protocols.base.Decoder`. Its events are `FrameCutter`'s."""
+    """A streamed answer as events of `relay.protocols.ir` (`protocols.base.Decoder`). Its events: `FrameCutter`'s."""
 
     def __init__(self) -> None:
         self.started = self.finished = self.done = self.failed = False

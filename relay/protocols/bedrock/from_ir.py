@@ -1,4 +1,4 @@
-"""A request of `relay.ir` for Amazon Bedrock's Converse.
+"""A request of `relay.protocols.ir` for Amazon Bedrock's Converse.
 
 Source of the format: `ConverseRequest` of botocore 1.44 (`bedrock-runtime/2023-09-30`). What Converse has no field for,
 a model's maker may have: `additionalModelRequestFields` are Claude's, Nova's or gpt-oss's own, as the guides of Bedrock
@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
-from relay.protocols.anthropic_from_ir import input_of, refuse, thinking_of
+from relay.protocols import ir
+from relay.protocols.anthropic.from_ir import input_of, refuse, thinking_of
 from relay.protocols.base import Target
 from relay.protocols.fields import MAX_CAP, no_deep_nesting
 

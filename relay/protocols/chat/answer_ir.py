@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
-from relay.protocols import openai_chat_reasoning as reasoning
+from relay.protocols import ir
 from relay.protocols.base import Request
+from relay.protocols.chat import reasoning
+from relay.protocols.chat.from_ir import call
 from relay.protocols.fields import given
-from relay.protocols.openai_chat_from_ir import call
 from relay.protocols.usage import openai_units, openai_usage
 
 # Why an answer ended. Mistral says "model_length" where the context window was full.

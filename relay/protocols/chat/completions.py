@@ -13,6 +13,16 @@ import msgspec
 
 from relay.errors import RelayError
 from relay.protocols.base import Request, Target
+from relay.protocols.chat.request import (
+    MAX_CHOICES,
+    STORED,
+    UNBOUNDED,
+    UNPRICED,
+    include_usage,
+    refuse_nested,
+    refused_field,
+)
+from relay.protocols.chat.request import upstream_body as chat_body
 from relay.protocols.fields import (
     MAX_CAP,
     boolean,
@@ -23,16 +33,6 @@ from relay.protocols.fields import (
     read_object,
     value_of,
 )
-from relay.protocols.openai_chat import (
-    MAX_CHOICES,
-    STORED,
-    UNBOUNDED,
-    UNPRICED,
-    include_usage,
-    refuse_nested,
-    refused_field,
-)
-from relay.protocols.openai_chat import upstream_body as chat_body
 from relay.protocols.plain_json import add_text, add_unknown, tier_of
 
 DEFAULT_CAP = 16

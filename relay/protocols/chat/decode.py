@@ -10,19 +10,11 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
-from relay.protocols import openai_chat_reasoning as reasoning
-from relay.protocols.openai_chat import MAX_CHOICES
-from relay.protocols.openai_chat_answer import is_error
-from relay.protocols.openai_chat_answer_ir import (
-    arguments_of,
-    call_id,
-    content_of,
-    logprobs_of,
-    stop_of,
-    text_of,
-    time_of,
-)
+from relay.protocols import ir
+from relay.protocols.chat import reasoning
+from relay.protocols.chat.answer import is_error
+from relay.protocols.chat.answer_ir import arguments_of, call_id, content_of, logprobs_of, stop_of, text_of, time_of
+from relay.protocols.chat.request import MAX_CHOICES
 from relay.protocols.sse import data_of
 from relay.protocols.usage import openai_units
 

@@ -12,16 +12,11 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
-from relay.protocols import openai_chat_reasoning as reasoning
+from relay.protocols import ir
 from relay.protocols.base import Request
-from relay.protocols.openai_chat_answer import TERMINATOR
-from relay.protocols.openai_chat_answer_ir import (
-    is_old,
-    logprobs_object,
-    reason_of,
-    usage_with_cost,
-)
+from relay.protocols.chat import reasoning
+from relay.protocols.chat.answer import TERMINATOR
+from relay.protocols.chat.answer_ir import is_old, logprobs_object, reason_of, usage_with_cost
 
 
 @dataclass(slots=True)

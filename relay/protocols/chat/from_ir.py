@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
-from relay.protocols import openai_chat_reasoning as reasoning
+from relay.protocols import ir
 from relay.protocols.base import Target
+from relay.protocols.chat import reasoning
 from relay.protocols.data_urls import data_url
 from relay.protocols.fields import no_deep_nesting
-from relay.protocols.openai_responses import never_reasons
-from relay.protocols.openai_to_ir import UNNAMED
+from relay.protocols.openai_parts import UNNAMED
+from relay.protocols.responses.request import never_reasons
 
 HERE = "chat completions"
 # An effort for a budget of fewer tokens than these.

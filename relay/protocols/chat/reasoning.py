@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay.ir import Reasoning
+from relay.protocols.ir import Reasoning
 
 _FORMATS = {
     "anthropic": "anthropic-claude-v1",

@@ -1,6 +1,6 @@
 """OpenAI chat completions, a client's request as the neutral conversation.
 
-A field that is not in `relay.protocols.openai_chat_types.Body` cannot be converted, and is refused by its name.
+A field that is not in `relay.protocols.chat.types.Body` cannot be converted, and is refused by its name.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
-from relay.protocols import openai_chat_reasoning as reasoning
+from relay.protocols import ir
 from relay.protocols.base import Request
+from relay.protocols.chat import reasoning
+from relay.protocols.chat.types import Body, Content, File, Format, Function, ImageUrl, Message, Part
 from relay.protocols.data_urls import is_data_url, split_data_url
 from relay.protocols.fields import no_deep_nesting
-from relay.protocols.openai_chat_types import Body, Content, File, Format, Function, ImageUrl, Message, Part
-from relay.protocols.openai_to_ir import UNNAMED, choice_of, read_body, refuse_effort, refuse_others, some_of
+from relay.protocols.openai_parts import UNNAMED, choice_of, read_body, refuse_effort, refuse_others, some_of
 from relay.protocols.plain_json import tier_of
 
 ELSEWHERE = "it speaks another format than chat completions"

@@ -16,11 +16,11 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
+from relay.protocols import ir
 from relay.protocols.base import Answer, Request, Target
-from relay.protocols.embeddings import prompt_units
+from relay.protocols.embeddings.openai import prompt_units
 from relay.protocols.fields import Fields, given, list_of, string, value_of
-from relay.protocols.gemini_fields import object_of, objects
+from relay.protocols.gemini.fields import object_of, objects
 from relay.protocols.plain_json import answer_fields, count, value_or_none
 from relay.protocols.usage import gemini_units
 

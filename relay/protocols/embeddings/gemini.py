@@ -11,8 +11,8 @@ import msgspec
 from relay.errors import RelayError
 from relay.protocols.base import Answer, Request, Target
 from relay.protocols.fields import Fields, no_deep_nesting, read_object, top_level, value_of
-from relay.protocols.gemini import Options, read_path
-from relay.protocols.gemini_fields import count_text, object_of, read_content, top
+from relay.protocols.gemini.fields import count_text, object_of, read_content, top
+from relay.protocols.gemini.request import Options, read_path
 from relay.protocols.usage import gemini_units
 
 EMBED, BATCH = "embedContent", "batchEmbedContents"

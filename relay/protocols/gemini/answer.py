@@ -15,8 +15,8 @@ import msgspec
 
 from relay.protocols.base import Answer, CostOf, Request
 from relay.protocols.fields import strings
-from relay.protocols.gemini import Options
-from relay.protocols.gemini_fields import json_text
+from relay.protocols.gemini.fields import json_text
+from relay.protocols.gemini.request import Options
 from relay.protocols.sse import data_of
 from relay.protocols.usage import gemini_units
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.fields import Fields, value_of
-from relay.protocols.gemini_fields import check_uri, invalid, json_text, kind_of, object_of, objects
-from relay.protocols.gemini_parts import spoken
+from relay.protocols.gemini.fields import check_uri, invalid, json_text, kind_of, object_of, objects
+from relay.protocols.gemini.parts import spoken
 
 WHERE = "not Gemini"
 _DATA = ("text", "inlineData", "fileData", "functionCall", "functionResponse")

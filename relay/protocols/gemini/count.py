@@ -11,8 +11,8 @@ import msgspec
 from relay.errors import RelayError
 from relay.protocols.base import Answer, Request, Target
 from relay.protocols.fields import Fields, no_deep_nesting, read_object, top_level
-from relay.protocols.gemini import Options, read_generate, read_path, upstream_body
-from relay.protocols.gemini_fields import top
+from relay.protocols.gemini.fields import top
+from relay.protocols.gemini.request import Options, read_generate, read_path, upstream_body
 
 COUNT = "countTokens"
 _encode = msgspec.json.encode

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.base import Target
 from relay.protocols.fields import no_deep_nesting
-from relay.protocols.gemini_fields import check_uri, encode
-from relay.protocols.gemini_parts import NO_SIGNATURE, Turn, arguments_of, call_part
+from relay.protocols.gemini.fields import check_uri, encode
+from relay.protocols.gemini.parts import NO_SIGNATURE, Turn, arguments_of, call_part
 
 WHERE = "Gemini"
 # What Google's own OpenAI endpoint makes of an effort, for models that know budgets but no levels.

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
-from relay.protocols.gemini_fields import json_text
+from relay.protocols import ir
+from relay.protocols.gemini.fields import json_text
 
 # Google's own word for a call that Gemini did not make ("Thought signatures" in the Gemini API's guide).
 NO_SIGNATURE = "skip_thought_signature_validator"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from relay import ir
-from relay.protocols.gemini_fields import encode
-from relay.protocols.gemini_parts import Turn, arguments_of, call_part
+from relay.protocols import ir
+from relay.protocols.gemini.fields import encode
+from relay.protocols.gemini.parts import Turn, arguments_of, call_part
 
 # What is not listed (STOP, OTHER, a malformed call, a language that the model does not speak) is an end like any other.
 _STOPS: dict[str, ir.StopReason] = {

@@ -25,7 +25,7 @@ from relay.protocols.fields import (
     top_level,
     value_of,
 )
-from relay.protocols.gemini_fields import camel, count_text, object_of, objects, read_content, stored, top
+from relay.protocols.gemini.fields import camel, count_text, object_of, objects, read_content, stored, top
 
 MAX_CHOICES = 128
 _encode = msgspec.json.encode

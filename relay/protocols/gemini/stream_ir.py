@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
+from relay.protocols import ir
 from relay.protocols.base import Request
-from relay.protocols.gemini_answer import Chunk, Ending, Framing, index_of, is_error, read_chunk
-from relay.protocols.gemini_parts import Spoken, Turn, arguments_of, call_part, spoken
-from relay.protocols.gemini_pieces import created, logprobs_of, logprobs_result, reason_of, response, stop_of
+from relay.protocols.gemini.answer import Chunk, Ending, Framing, index_of, is_error, read_chunk
+from relay.protocols.gemini.parts import Spoken, Turn, arguments_of, call_part, spoken
+from relay.protocols.gemini.pieces import created, logprobs_of, logprobs_result, reason_of, response, stop_of
 from relay.protocols.sse import data_of
 from relay.protocols.usage import gemini_usage
 

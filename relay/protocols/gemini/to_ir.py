@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from relay import ir
+from relay.protocols import ir
 from relay.protocols.base import Request
 from relay.protocols.fields import Fields, boolean, given, integer, list_of, no_deep_nesting, string, value_of
-from relay.protocols.gemini import generation_config
-from relay.protocols.gemini_contents import WHERE, messages_of
-from relay.protocols.gemini_fields import camel, invalid, object_of, objects
+from relay.protocols.gemini.contents import WHERE, messages_of
+from relay.protocols.gemini.fields import camel, invalid, object_of, objects
+from relay.protocols.gemini.request import generation_config
 
 _TOP = frozenset(
     {

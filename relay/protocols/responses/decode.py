@@ -1,7 +1,7 @@
-"""A streamed response of an upstream as events of `relay.ir`: see `relay.protocols.base.Decoder`.
+"""A streamed response of an upstream as events of `relay.protocols.ir`: see `relay.protocols.base.Decoder`.
 
-Items of a response may grow side by side; parts of `relay.ir` may not. What belongs to a later part waits for the
-earlier ones to end. Some servers leave out deltas, or all but the last event: what was not heard in pieces is taken
+Items of a response may grow side by side; parts of `relay.protocols.ir` may not. What belongs to a later part waits for
+the earlier ones to end. Some servers leave out deltas, or all but the last event: what was not heard in pieces is taken
 from the item as a whole.
 """
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
-from relay.protocols.openai_responses_items import (
+from relay.protocols import ir
+from relay.protocols.responses.items import (
     ORIGIN,
     Item,
     Part,

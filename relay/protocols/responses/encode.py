@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.base import Request
 from relay.protocols.fields import Fields
-from relay.protocols.openai_responses import response_id
-from relay.protocols.openai_responses_answer import failure
-from relay.protocols.openai_responses_items import ORIGIN, logprobs_from
-from relay.protocols.openai_responses_to_ir import LOGPROBS, namespaces
+from relay.protocols.responses.answer import failure
+from relay.protocols.responses.items import ORIGIN, logprobs_from
+from relay.protocols.responses.request import response_id
+from relay.protocols.responses.to_ir import LOGPROBS, namespaces
 from relay.protocols.usage import responses_usage
 
 _encode = msgspec.json.encode

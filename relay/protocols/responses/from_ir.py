@@ -1,4 +1,4 @@
-"""A request of `relay.ir` for an upstream that speaks OpenAI's Responses.
+"""A request of `relay.protocols.ir` for an upstream that speaks OpenAI's Responses.
 
 Source of the format: `ResponseCreateParams` of the openai 3.54 package.
 """
@@ -9,14 +9,14 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
+from relay.protocols import ir
 from relay.protocols.base import Target
 from relay.protocols.data_urls import data_url
 from relay.protocols.fields import no_deep_nesting
-from relay.protocols.openai_responses import may_reason, never_reasons
-from relay.protocols.openai_responses_items import ORIGIN
-from relay.protocols.openai_responses_to_ir import LOGPROBS
-from relay.protocols.openai_to_ir import UNNAMED
+from relay.protocols.openai_parts import UNNAMED
+from relay.protocols.responses.items import ORIGIN
+from relay.protocols.responses.request import may_reason, never_reasons
+from relay.protocols.responses.to_ir import LOGPROBS
 
 _WHERE = "OpenAI Responses"
 # A budget in tokens → an effort: the most of each.

@@ -1,4 +1,4 @@
-"""Items of OpenAI's Responses: their types as far as they are converted, and what a model made as parts of `relay.ir`.
+"""Items of Responses: their types as far as they are converted, and what a model made, in `relay.protocols.ir`.
 
 Source of the format: the request and response types of the openai 3.54 package. Unknown fields inside are passed over:
 clients send an answer's items back with all that these had.
@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 
 ORIGIN = "responses"
 ELSEWHERE = "it speaks another format than Responses"

@@ -2,7 +2,7 @@
 
 Source of the format: the request types of the openai 3.54 package. A request travels on as bytes: of its top level only
 the fields that must change are changed. The relay keeps conversations itself: `store` is always sent upstream as false,
-and `previous_response_id` names a turn that the relay stored (see `relay.protocols.turns`), never one upstream.
+and `previous_response_id` names a turn that the relay stored (`relay.protocols.responses.turns`), never one upstream.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import msgspec
 
-from relay import ir
+from relay.protocols import ir
 from relay.protocols.base import Request
 from relay.protocols.data_urls import is_data_url, split_data_url
 from relay.protocols.fields import MAX_CAP, no_deep_nesting, value_of
-from relay.protocols.openai_responses import resolved
-from relay.protocols.openai_responses_items import (
+from relay.protocols.openai_parts import UNNAMED, choice_of, read_body, refuse_effort, refuse_others, some_of
+from relay.protocols.plain_json import tier_of
+from relay.protocols.responses.items import (
     ELSEWHERE,
     TEXT_TYPES,
     Item,
@@ -26,8 +27,7 @@ from relay.protocols.openai_responses_items import (
     reasoning_of,
     said,
 )
-from relay.protocols.openai_to_ir import UNNAMED, choice_of, read_body, refuse_effort, refuse_others, some_of
-from relay.protocols.plain_json import tier_of
+from relay.protocols.responses.request import resolved
 
 LOGPROBS = "message.output_text.logprobs"
 # Fields that need no converting: hints, what the relay itself decides, and what bounds tools that only OpenAI runs.

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import msgspec
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.base import Request, Target
 from relay.protocols.fields import given
-from relay.protocols.videos import Problem, State, VideoApi, Wanted, is_id, read_any, segment, text, whole
+from relay.protocols.videos.openai import Problem, State, VideoApi, Wanted, is_id, read_any, segment, text, whole
 
 WHERE = "MiniMax"
 # It makes videos of 6 seconds unless it is told otherwise.

@@ -90,7 +90,7 @@ def _no_problem(_: bytes) -> Problem | None:
 
 @dataclass(frozen=True, slots=True)
 class VideoApi:
-    """How an upstream's videos are asked for: a row of `relay.video_apis.APIS`.
+    """How an upstream's videos are asked for: a row of `relay.videos.apis.APIS`.
 
     `name`: among its provider's paths. `read`: what an answer says of a video, None where it says nothing of one.
     `status`, `content`: (upstream id, asset, variant) → the call's action; `link`: for one whose content is elsewhere,

@@ -7,7 +7,7 @@ formats is a row in `costrouter.lib.presets` at most.
 
 from __future__ import annotations
 
-from relay.providers import (
+from relay.upstream.providers import (
     anthropic,
     azure_openai,
     bedrock,
@@ -20,7 +20,7 @@ from relay.providers import (
     sandbox,
     vertex,
 )
-from relay.providers.base import Fault, Provider
+from relay.upstream.providers.base import Fault, Provider
 
 PROVIDERS: dict[str, Provider] = {
     module.PROVIDER.name: module.PROVIDER

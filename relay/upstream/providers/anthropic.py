@@ -8,8 +8,8 @@ Sources: anthropic 2.12, and "Errors", "Versions" and "Rate limits" of Anthropic
 
 from __future__ import annotations
 
-from relay.providers.base import Call, Headers, Provider, join, root
-from relay.providers.faults import faults
+from relay.upstream.providers.base import Call, Headers, Provider, join, root
+from relay.upstream.providers.faults import faults
 
 PATHS = {"anthropic": "/v1/messages", "anthropic_count": "/v1/messages/count_tokens"}
 

@@ -9,8 +9,8 @@ Microsoft's "Azure OpenAI in Microsoft Foundry Models v1 API".
 
 from __future__ import annotations
 
-from relay.providers.base import Call, Headers, Provider, join, root, segment
-from relay.providers.openai_compatible import OPENAI_PATHS, fault, openai_url
+from relay.upstream.providers.base import Call, Headers, Provider, join, root, segment
+from relay.upstream.providers.openai_compatible import OPENAI_PATHS, fault, openai_url
 
 # The last of the classic API's versions, which knows all that the ones before it do.
 API_VERSION = "2025-04-01-preview"

@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from relay.providers.base import Call, Headers, Provider, bearer, join, segment
-from relay.providers.faults import faults
+from relay.upstream.providers.base import Call, Headers, Provider, bearer, join, segment
+from relay.upstream.providers.faults import faults
 
 PATHS = {"bedrock": "/model/{model}/converse"}
 _IN_HOST = re.compile(r"(?:^|\.)bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from relay.protocols.fields import Fields
 from relay.protocols.rerank import cohere_v2
-from relay.providers.base import Call, Provider, bearer, join, root
-from relay.providers.faults import faults
+from relay.upstream.providers.base import Call, Provider, bearer, join, root
+from relay.upstream.providers.faults import faults
 
 PATHS = {
     "rerank": "/v2/rerank",

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from relay.providers.base import Fault
+from relay.upstream.providers.base import Fault
 
 # Statuses that say something about the operator's account, configuration or quota, or the upstream itself.
 OPERATOR_STATUSES = frozenset({401, 402, 403, 404, 405, 407, 408, 429})

@@ -8,8 +8,8 @@ Sources: google-genai 3.4, and "API errors" of Google's Gemini API documentation
 
 from __future__ import annotations
 
-from relay.providers.base import Call, Headers, Provider, root, segment
-from relay.providers.faults import faults
+from relay.upstream.providers.base import Call, Headers, Provider, root, segment
+from relay.upstream.providers.faults import faults
 
 _MODEL = "/v1beta/{model}:{action}"
 PATHS = {"gemini": _MODEL, "gemini_count": _MODEL, "gemini_embed": _MODEL}

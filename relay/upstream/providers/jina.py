@@ -5,8 +5,8 @@ Source: the API's own OpenAPI description (api.jina.ai/openapi.json). Its embedd
 
 from __future__ import annotations
 
-from relay.providers.base import Provider, bearer
-from relay.providers.faults import faults
+from relay.upstream.providers.base import Provider, bearer
+from relay.upstream.providers.faults import faults
 
 PATHS = {"rerank": "/rerank", "embeddings": "/embeddings"}
 fault = faults(messages=r"(invalid|missing) api key|insufficient (account )?balance")

@@ -1,13 +1,13 @@
 """MiniMax: Hailuo videos, and chat completions in OpenAI's format.
 
 Source: MiniMax's API reference ("Video Generation", "File Management", "OpenAI API Compatible"). Its errors come with
-status 200, and are read in `relay.protocols.videos_minimax`.
+status 200, and are read in `relay.protocols.videos.minimax`.
 """
 
 from __future__ import annotations
 
-from relay.providers.base import Call, Provider, bearer, join, root
-from relay.providers.faults import faults
+from relay.upstream.providers.base import Call, Provider, bearer, join, root
+from relay.upstream.providers.faults import faults
 
 PATHS = {"chat": "/v1/chat/completions", "videos_minimax": "/v1/video_generation"}
 # What a video's action begins with → where that goes.

@@ -5,8 +5,8 @@ Newer accounts store every chat completion unless `store` is false.
 
 from __future__ import annotations
 
-from relay.providers.base import Provider, bearer
-from relay.providers.openai_compatible import OPENAI_PATHS, fault, openai_url
+from relay.upstream.providers.base import Provider, bearer
+from relay.upstream.providers.openai_compatible import OPENAI_PATHS, fault, openai_url
 
 PROVIDER = Provider(
     "openai",

@@ -9,9 +9,9 @@ import re
 from urllib.parse import urlsplit
 
 from costrouter.lib.presets import preset_of
-from relay.providers import gemini
-from relay.providers.base import Call, Fault, Provider, bearer, join, segment
-from relay.providers.faults import OPERATOR_STATUSES
+from relay.upstream.providers import gemini
+from relay.upstream.providers.base import Call, Fault, Provider, bearer, join, segment
+from relay.upstream.providers.faults import OPERATOR_STATUSES
 
 # Under the base URL, which ends in /v1.
 OPENAI_PATHS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.providers.base import Provider, bearer
-from relay.providers.openai_compatible import PATHS, fault, openai_url
+from relay.upstream.providers.base import Provider, bearer
+from relay.upstream.providers.openai_compatible import PATHS, fault, openai_url
 
 PROVIDER = Provider("sandbox", PATHS, bearer, "max_tokens", fault, url=openai_url)

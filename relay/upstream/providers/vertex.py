@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from relay.protocols.fields import Fields
-from relay.providers import anthropic, gemini
-from relay.providers.base import Call, Fault, Headers, Provider, root, segment
+from relay.upstream.providers import anthropic, gemini
+from relay.upstream.providers.base import Call, Fault, Headers, Provider, root, segment
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 # The version of requests that say nothing of one, or the first one: Vertex had its own name for that.

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from tests.calls import Call
-from tests.doubles import ask, completion
-from tests.refusals import error_of, post, refused
-from tests.waiting import eventually
+from tests.cast.calls import Call
+from tests.cast.refusals import error_of, post, refused
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import ask, completion
 
 pytestmark = pytest.mark.any_database
 

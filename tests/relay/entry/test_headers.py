@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from billing.models import RefusalTally
-from tests.doubles import ask, completion, json_reply, sse_reply, whole_stream
-from tests.waiting import eventually
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import ask, completion, json_reply, sse_reply, whole_stream
 
 pytestmark = pytest.mark.any_database
 

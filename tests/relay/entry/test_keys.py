@@ -20,9 +20,9 @@ from accounts.services import (
 from billing.services import append_price
 from channels_app.models import ModelGroup
 from channels_app.services import save_channel, save_group, save_model, set_channels_status
-from relay import auth
-from tests.doubles import COST, ask
-from tests.waiting import eventually
+from relay.entry import auth
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import COST, ask
 
 CHAT = "/v1/chat/completions"
 WITHIN = 1.0

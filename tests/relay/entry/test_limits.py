@@ -13,12 +13,12 @@ from accounts.changes import current_version
 from accounts.models import ApiKey, Organization
 from accounts.selectors import KeyInfo, RateLimits, key_by_digest
 from accounts.services import create_api_key, save_api_key, save_organization
-from relay import limits as limits_module
+from relay.entry.limits import admission as limits_module
+from relay.entry.limits.admission import FREE, Admission, Limits, estimated_tokens
+from relay.entry.limits.stores import SLOT_MS, RedisStore
 from relay.errors import RelayError
-from relay.limit_stores import SLOT_MS, RedisStore
-from relay.limits import FREE, Admission, Limits, estimated_tokens
 from tests import servers
-from tests.admin_cast import acme, operator
+from tests.cast.admin import acme, operator
 
 
 class Clock:
@@ -484,7 +484,7 @@ def test_while_redis_is_away_each_process_counts_for_itself_and_asks_again_later
         for limits in workers.each:
             await limits.close()
 
-    with caplog.at_level(logging.WARNING, "relay.limits"):
+    with caplog.at_level(logging.WARNING, "relay.entry.limits.admission"):
         asyncio.run(test())
     assert [record.message for record in caplog.records] == [
         "rate limits: Redis is away, each process counts for itself: ConnectionError",

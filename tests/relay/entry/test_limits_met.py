@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from accounts.services import save_api_key, save_organization
-from relay.limits import Limits
-from tests.calls import Call
-from tests.doubles import DONE, HANG, ask, completion, delta, json_reply, sse_reply, usage_chunk, whole_stream
-from tests.refusals import CHAT, error_of, post
-from tests.waiting import eventually
+from relay.entry.limits.admission import Limits
+from tests.cast.calls import Call
+from tests.cast.refusals import CHAT, error_of, post
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import DONE, HANG, ask, completion, delta, json_reply, sse_reply, usage_chunk, whole_stream
 
 # The prompt "hello" counts two tokens (four bytes each) and four for its message; the double's answers say 10 + 5.
 ESTIMATE, USED = 6, 15

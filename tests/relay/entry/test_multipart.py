@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay import multipart
+from relay.entry import multipart
+from relay.entry.multipart import Form, is_form, read_form
 from relay.errors import RelayError
-from relay.multipart import Form, is_form, read_form
 
 BOUNDARY = "xyz0123456789"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}".encode()

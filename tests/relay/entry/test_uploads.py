@@ -12,11 +12,11 @@ import openai
 import pytest
 
 from billing.services import append_price
-from relay import uploads
-from relay.multipart import read_form
-from tests.doubles import RESET, Reply, json_reply, sse_reply
-from tests.recordings import recording
-from tests.waiting import eventually
+from relay.entry.multipart import read_form
+from relay.exchange import uploads
+from tests.cast.waiting import eventually
+from tests.doubles.recordings import recording
+from tests.doubles.upstream import RESET, Reply, json_reply, sse_reply
 
 pytestmark = pytest.mark.any_database
 
@@ -203,7 +203,7 @@ def test_a_recording_is_not_measured_for_whom_it_cannot_be_heard(world, sdk, cli
     async def measured(*_):
         raise AssertionError
 
-    monkeypatch.setattr("relay.uploads.seconds_of", measured)
+    monkeypatch.setattr("relay.exchange.uploads.seconds_of", measured)
     response = client.post(TRANSCRIPTIONS, data={"model": model}, files={"file": ("a.mp3", MP3)})
     assert response.json()["error"]["code"] == code
     assert world.record().error_code == code

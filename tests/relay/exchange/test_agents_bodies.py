@@ -12,15 +12,14 @@ from typing import Any
 
 import pytest
 
-from relay import ir
 from relay.errors import RelayError
-from relay.protocols import DIALECTS
+from relay.protocols import DIALECTS, ir
 from relay.protocols.base import Target
-from tests.doubles import Seen
+from tests.doubles.upstream import Seen
 from tests.sdk.agents_upstream import COMMAND, DOUBLES, WORDS, agents_upstream
 from tests.sdk.double import CREDENTIALS
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 CLAUDE_CODE = json.loads((GOLDEN / "claude_code.json").read_text())
 CODEX = json.loads((GOLDEN / "codex.json").read_text())
 KNOWN, UNKNOWN = CODEX["a model that it knows"], CODEX["a model that it does not know"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.doubles import USAGE, completion, delta, sse_reply, usage_chunk, whole_stream
+from tests.doubles.upstream import USAGE, completion, delta, sse_reply, usage_chunk, whole_stream
 
 COST = 10 * 1_000 + 5 * 2_000  # 10 input tokens at 1 USD a million, 5 output tokens at 2
 

@@ -12,11 +12,12 @@ import pytest
 
 from billing.models import Hold
 from channels_app.services import save_model
-from relay import asgi, tokens
-from relay.stream import StreamExchange
-from tests.calls import Call, handed_over, locked_wallet
-from tests.doubles import COST, DONE, HANG, ask, completion, delta, json_reply, sse_reply, usage_chunk
-from tests.waiting import eventually
+from relay import asgi
+from relay.exchange import tokens
+from relay.exchange.stream import StreamExchange
+from tests.cast.calls import Call, handed_over, locked_wallet
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import COST, DONE, HANG, ask, completion, delta, json_reply, sse_reply, usage_chunk
 
 # The prompt "hello" as we count it: its tokens, 4 a message, 3 a request.
 PROMPT = 1 + 4 + 3
@@ -83,7 +84,7 @@ def test_the_usage_of_a_finished_answer_is_still_read(world, upstream, relay):
 
 
 def test_a_finished_answer_is_not_waited_for_longer_than_its_usage_is_worth(world, upstream, relay, monkeypatch):
-    monkeypatch.setattr("relay.stream.USAGE_SECONDS", 0.2)
+    monkeypatch.setattr("relay.exchange.stream.USAGE_SECONDS", 0.2)
     world.new_channel(upstream.url)
     relay.settled_down()
     upstream.script.append(sse_reply([delta("Hello"), delta(finish="stop")], then="hang"))
@@ -310,7 +311,7 @@ def test_a_server_that_says_so_when_the_client_is_gone_is_no_failure_of_the_upst
             ctx.send = until_gone
             super().__init__(ctx, runtime)
 
-    monkeypatch.setattr("relay.pipeline.StreamExchange", Gone)
+    monkeypatch.setattr("relay.exchange.pipeline.StreamExchange", Gone)
     world.new_channel(upstream.url)
     relay.settled_down()
     upstream.script.append(sse_reply([delta("first"), delta(" second")], then="hang"))

@@ -9,12 +9,12 @@ import threading
 import httpx
 import pytest
 
-from billing import leases
 from billing.models import Hold, ProcessLease
-from relay import capture
-from tests.calls import Call, handed_over, locked_wallet
-from tests.doubles import COST, HANG, ask, completion, delta, json_reply, sse_reply, whole_stream
-from tests.waiting import eventually
+from billing.writing import leases
+from relay.exchange import capture
+from tests.cast.calls import Call, handed_over, locked_wallet
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import COST, HANG, ask, completion, delta, json_reply, sse_reply, whole_stream
 
 # The prompt "hello" as we count it, and two tokens delivered.
 CUT_COST = (1 + 4 + 3) * 1_000 + 2 * 2_000
@@ -28,7 +28,7 @@ def serving(world, upstream, relay):
 
 
 def drain(relay, settings, seconds):
-    """What SIGTERM does first: see `costrouter/worker.py`."""
+    """What SIGTERM does first: see `costrouter/serve/worker.py`."""
     settings.DRAIN_SECONDS = seconds
     relay.loop.call_soon_threadsafe(relay.application.drain)
     eventually(lambda: relay.runtime.draining)
@@ -188,7 +188,7 @@ def test_stopping_commits_what_waits_for_the_database(serving, world, upstream):
 
 
 def test_a_client_that_does_not_read_does_not_keep_us_from_stopping(serving, world, upstream, settings, monkeypatch):
-    monkeypatch.setattr("relay.stream.LAST_WORDS_SECONDS", 0.2)
+    monkeypatch.setattr("relay.exchange.stream.LAST_WORDS_SECONDS", 0.2)
     upstream.script.append(sse_reply([delta("x" * 100_000)] * 200, then="hang"))
     call = Call(serving, world.secret, ask(stream=True), reads=False)
     eventually(lambda: serving.runtime.exchanges)

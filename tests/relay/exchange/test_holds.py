@@ -12,8 +12,8 @@ from billing.models import Budget, Wallet
 from billing.services import append_price, save_budget, set_credit_limit, wallet_of
 from channels_app.models import ModelGroup
 from channels_app.services import save_group
-from tests.doubles import COST, DONE, ask, completion, delta, json_reply, sse_reply, whole_stream
-from tests.waiting import eventually
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import COST, DONE, ask, completion, delta, json_reply, sse_reply, whole_stream
 
 CHAT = "/v1/chat/completions"
 # "hello" in UTF-8, 16 a message, 64 a request: tokens, at 1,000 nanos each.

@@ -8,7 +8,7 @@ import json
 import openai
 import pytest
 
-from tests.doubles import (
+from tests.doubles.upstream import (
     CHUNK,
     COST,
     DONE,

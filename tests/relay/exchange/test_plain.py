@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from relay.convert import Converting
+from relay.exchange.convert import Converting
 from relay.tasks import THREAD_BYTES
-from tests.calls import Call, handed_over, locked_wallet
-from tests.doubles import COST, ask, completion, json_reply, sse_reply, whole_stream
-from tests.waiting import eventually
+from tests.cast.calls import Call, handed_over, locked_wallet
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import COST, ask, completion, json_reply, sse_reply, whole_stream
 
 CHAT = "/v1/chat/completions"
 # The prompt "hello" as we count it, and the three tokens of "Hello there!".
@@ -36,7 +36,7 @@ def test_a_plain_answer_waits_until_the_charge_is_committed(world, upstream, rel
 
 
 def test_a_plain_answer_whose_charge_cannot_be_committed_in_time_is_withheld(world, upstream, relay, monkeypatch):
-    monkeypatch.setattr("relay.plain.COMMIT_SECONDS", 0.3)
+    monkeypatch.setattr("relay.exchange.plain.COMMIT_SECONDS", 0.3)
     world.new_channel(upstream.url)
     relay.settled_down()
     gate = threading.Event()
@@ -108,9 +108,9 @@ def test_an_answer_that_cannot_be_read_or_written_is_not_charged(world, upstream
     world.new_channel(upstream.url)
     relay.settled_down()
     if where == "read_answer":
-        monkeypatch.setattr("relay.convert.Passing.read_answer", _broken)
+        monkeypatch.setattr("relay.exchange.convert.Passing.read_answer", _broken)
     else:
-        monkeypatch.setattr("relay.protocols.openai_chat_answer._with_cost", _broken)
+        monkeypatch.setattr("relay.protocols.chat.answer._with_cost", _broken)
     response = client.post(CHAT, json=ask())
     assert (response.status_code, response.json()["error"]["code"]) == (502, "upstream_error")
     record = world.record()
@@ -121,7 +121,7 @@ def test_an_answer_that_cannot_be_read_or_written_is_not_charged(world, upstream
 def test_the_end_of_a_stream_that_cannot_be_written_is_not_charged(world, upstream, relay, client, monkeypatch):
     world.new_channel(upstream.url)
     relay.settled_down()
-    monkeypatch.setattr("relay.protocols.openai_chat_answer.StreamReader.last", _broken)
+    monkeypatch.setattr("relay.protocols.chat.answer.StreamReader.last", _broken)
     upstream.script.append(sse_reply(whole_stream("Hello")))
     response = client.post(CHAT, json=ask(stream=True))
     events = response.text.strip().split("\n\n")

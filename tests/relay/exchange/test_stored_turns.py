@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from relay import video_tasks
-from relay.conversations import load
 from relay.errors import RelayError
+from relay.exchange.conversations import load
 from relay.models import StoredTurn
-from tests.doubles import json_reply
+from relay.videos import tasks as video_tasks
+from tests.doubles.upstream import json_reply
 
 RESPONSES = "/v1/responses"
 

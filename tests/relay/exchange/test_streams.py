@@ -9,19 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from relay import tokens
-from tests.calls import Call, handed_over, locked_wallet
-from tests.doubles import (
-    COST,
-    DONE,
-    USAGE,
-    ask,
-    delta,
-    event,
-    sse_reply,
-    usage_chunk,
-    whole_stream,
-)
+from relay.exchange import tokens
+from tests.cast.calls import Call, handed_over, locked_wallet
+from tests.doubles.upstream import COST, DONE, USAGE, ask, delta, event, sse_reply, usage_chunk, whole_stream
 
 SHOWN = b"".join([delta("", role="assistant"), delta("Hel"), delta("lo"), delta(finish="stop"), DONE])
 # The prompt "hello" as we count it: its tokens, 4 a message, 3 a request.
@@ -254,7 +244,7 @@ def test_the_terminator_waits_until_the_charge_is_committed(world, upstream, rel
 
 
 def test_a_stream_whose_charge_cannot_be_committed_in_time_ends_in_an_error(world, upstream, relay, monkeypatch):
-    monkeypatch.setattr("relay.stream.COMMIT_SECONDS", 0.3)
+    monkeypatch.setattr("relay.exchange.stream.COMMIT_SECONDS", 0.3)
     world.new_channel(upstream.url)
     relay.settled_down()
     gate = threading.Event()

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from relay import tokens
-from tests.calls import Call
-from tests.doubles import ask, delta, sse_reply
+from relay.exchange import tokens
+from tests.cast.calls import Call
+from tests.doubles.upstream import ask, delta, sse_reply
 
 LONG = "word " * 300_000  # 1.5 million characters: beyond what the library takes at once
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.audio_length import measure
+from relay.entry.audio_length import measure
 from relay.errors import RelayError
 from relay.protocols import DIALECTS
+from relay.protocols.audio.speech import SpeechReader
+from relay.protocols.audio.transcriptions import TranscriptReader
 from relay.protocols.base import Target
-from relay.protocols.speech import SpeechReader
-from relay.protocols.transcriptions import TranscriptReader
-from tests.recordings import KINDS, recording, two_streams, with_lying_timestamps
+from tests.doubles.recordings import KINDS, recording, two_streams, with_lying_timestamps
 
 SPEECH, TRANSCRIPTIONS, TRANSLATIONS = (DIALECTS[name] for name in ("speech", "transcriptions", "translations"))
 
@@ -89,13 +89,13 @@ def test_what_is_no_recording_is_refused(data):
 
 
 def test_a_recording_that_is_too_long_is_refused(monkeypatch):
-    monkeypatch.setattr("relay.audio_length.MAX_SECONDS", 10)
+    monkeypatch.setattr("relay.entry.audio_length.MAX_SECONDS", 10)
     assert seconds(recording("mp3", 3)) == 3
     assert unreadable(recording("mp3", 20)) == (400, "invalid_request", "file")
 
 
 def test_a_recording_that_takes_too_long_to_read_is_refused(monkeypatch):
-    monkeypatch.setattr("relay.audio_length.MAX_WORK_SECONDS", 0.0)
+    monkeypatch.setattr("relay.entry.audio_length.MAX_WORK_SECONDS", 0.0)
     assert unreadable(recording("mp3", 20)) == (400, "invalid_request", "file")
 
 

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay import ir
-from relay.protocols import DIALECTS
+from relay.protocols import DIALECTS, ir
 from relay.protocols.base import Target
-from tests.conversations import Can, answer_of, answers, events_of, requests
-from tests.test_anthropic_conversion import MESSAGES
-from tests.test_chat_conversion import CHAT
-from tests.test_gemini_conversion import CAN as GEMINI
-from tests.test_responses_conversion import RESPONSES
+from tests.doubles.conversations import Can, answer_of, answers, events_of, requests
+from tests.relay.protocols.anthropic.test_conversion import MESSAGES
+from tests.relay.protocols.chat.test_conversion_requests import CHAT
+from tests.relay.protocols.gemini.test_conversion import CAN as GEMINI
+from tests.relay.protocols.responses.test_conversion import RESPONSES
 
 CANS = {"chat": CHAT, "responses": RESPONSES, "anthropic": MESSAGES, "gemini": GEMINI}
 PAIRS = list(permutations(CANS, 2))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay import ir
-from tests import conversations
-from tests.conversations import EVERYTHING, Can, answer_of, answers, events_of, requests
+from relay.protocols import ir
+from tests.doubles import conversations
+from tests.doubles.conversations import EVERYTHING, Can, answer_of, answers, events_of, requests
 
 
 @settings(deadline=None)

@@ -12,15 +12,15 @@ from django.db import DatabaseError
 
 from accounts.services import save_api_key, save_organization
 from billing.models import Budget, DayTotal, Hold, LedgerEntry, UsageRecord, Wallet
+from billing.reports.spending import Spending, spending_of_key
 from billing.selectors import BudgetState, Credits, budget_states, credits_of
 from billing.services import save_budget
 from billing.settlement import settle
-from billing.spending import Spending, spending_of_key
-from relay.account import generation_data
-from tests.calls import locked_wallet
-from tests.doubles import ask
-from tests.refusals import CHAT, error_of
-from tests.waiting import eventually
+from relay.reading.account import generation_data
+from tests.cast.calls import locked_wallet
+from tests.cast.refusals import CHAT, error_of
+from tests.cast.waiting import eventually
+from tests.doubles.upstream import ask
 
 TODAY = date(2026, 11, 23)
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -8,13 +8,13 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from billing.pricing import PriceInfo
+from billing.pricing.rates import PriceInfo
 from billing.services import append_price
 from channels_app.models import ModelGroup
 from channels_app.services import save_group, save_model
 from channels_app.snapshot import ModelInfo
 from relay.errors import RelayError
-from relay.models_list import (
+from relay.reading.models_list import (
     Offer,
     anthropic_list,
     anthropic_model,

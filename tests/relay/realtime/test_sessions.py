@@ -14,10 +14,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from billing.models import Hold, Wallet
-from relay import tokens
+from relay.exchange import tokens
 from relay.protocols.realtime import MAX_HEARD, Heard
-from tests.realtime_double import USAGE, Realtime, done, one_response
-from tests.waiting import eventually
+from tests.cast.waiting import eventually
+from tests.doubles.realtime import USAGE, Realtime, done, one_response
 
 # 50 input, 30 read from the cache, 30 audio in (the other 10 were cached), 10 output, 40 audio out; in nanos.
 UNITS = {"input": 40, "cache_read": 30, "audio_in": 30, "output": 10, "audio_out": 40}
@@ -397,7 +397,7 @@ def test_a_tokenizer_that_fails_loses_no_charge(world, relay, session, double, m
     def broken(texts):
         raise ValueError("no such token")
 
-    monkeypatch.setattr("relay.tokens.count", broken)
+    monkeypatch.setattr("relay.exchange.tokens.count", broken)
     double.answer = _hanging
     say(session, type="response.create")
     until(session, "response.output_text.delta")
@@ -425,7 +425,7 @@ def test_a_response_that_is_being_counted_when_the_relay_stops_is_charged(world,
         await upstream.say(type="response.output_text.delta", delta="one two three four")
         await upstream.say(**done(1, usage=None))
 
-    monkeypatch.setattr("relay.tokens.count", slow)
+    monkeypatch.setattr("relay.exchange.tokens.count", slow)
     double.answer = without_usage
     say(session, type="response.create")
     assert counting.wait(10)

@@ -20,15 +20,27 @@ from channels_app.health import Outcome, Tally, Verdict, prune_hours, record_out
 from channels_app.models import Channel, ChannelHealth, ChannelHour
 from channels_app.services import delete_channel
 from channels_app.tasks import prune_hours as prune_task
-from relay import health, video_poll
-from relay.health import Outcomes, outcomes
 from relay.models import VideoTask
-from relay.probe import ProbeResult
-from tests.calls import Call
-from tests.doubles import RESET, Reply, Upstream, ask, completion, delta, event, json_reply, sse_reply, whole_stream
-from tests.realtime_double import Realtime
-from tests.studio import Studio, studio_fixture  # noqa: F401
-from tests.waiting import eventually
+from relay.routing import health
+from relay.routing.health import Outcomes, outcomes
+from relay.routing.probe import ProbeResult
+from relay.videos import poll as video_poll
+from tests.cast.calls import Call
+from tests.cast.waiting import eventually
+from tests.doubles.realtime import Realtime
+from tests.doubles.studio import Studio, studio_fixture  # noqa: F401
+from tests.doubles.upstream import (
+    RESET,
+    Reply,
+    Upstream,
+    ask,
+    completion,
+    delta,
+    event,
+    json_reply,
+    sse_reply,
+    whole_stream,
+)
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -289,13 +301,13 @@ def test_a_web_process_flushes_by_itself_and_when_it_stops(world, upstream, monk
     from tests.conftest import RelayServer
 
     monkeypatch.setattr("relay.snapshot.POLL_SECONDS", 0.02)
-    monkeypatch.setattr("relay.runtime.gc.freeze", lambda: None)
-    monkeypatch.setattr("relay.health.FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr("relay.exchange.runtime.gc.freeze", lambda: None)
+    monkeypatch.setattr("relay.routing.health.FLUSH_SECONDS", 0.05)
     channel = world.new_channel(upstream.url)
     server = RelayServer().start()
     outcomes.add(channel.pk, "double-1", Verdict.OK)
     eventually(lambda: ChannelHour.objects.filter(attempts=1).exists())
-    monkeypatch.setattr("relay.health.FLUSH_SECONDS", 1_000.0)
+    monkeypatch.setattr("relay.routing.health.FLUSH_SECONDS", 1_000.0)
     time.sleep(0.2)  # until the thread waits for the longer time
     outcomes.add(channel.pk, "double-1", Verdict.FAILED, "status 500")
 
@@ -451,7 +463,7 @@ def test_an_operators_test_is_noted_without_touching_the_rest(world, upstream, m
             ProbeResult(True, 12, 200, "double-1", "It said: hi"),
         ]
     )
-    monkeypatch.setattr("relay.probe.probe_channel", lambda **_: next(results))
+    monkeypatch.setattr("relay.routing.probe.probe_channel", lambda **_: next(results))
 
     channel_health.check_channel(channel=channel)
     first = ChannelHealth.objects.get()

@@ -10,8 +10,8 @@ from decimal import Decimal
 import pytest
 
 from channels_app.snapshot import ChannelInfo
-from relay import routing
-from tests.doubles import (
+from relay.routing import resolve as routing
+from tests.doubles.upstream import (
     COST,
     HANG,
     RESET,
@@ -27,7 +27,7 @@ from tests.doubles import (
 )
 from tests.servers import free_port
 
-SECRET = "sk-upstream"  # the channel's credentials, see tests/world.py
+SECRET = "sk-upstream"  # the channel's credentials, see tests/cast/world.py
 LEAK = {"error": {"message": f"Incorrect API key provided: {SECRET}", "code": "leaked"}}
 
 
@@ -182,7 +182,7 @@ def test_a_kept_connection_that_the_upstream_has_closed_says_nothing_of_the_chan
 
 
 def test_an_answer_of_any_size_is_not_kept_in_memory(world, upstream, spare, relay, client, monkeypatch):
-    monkeypatch.setattr("relay.plain.MAX_ANSWER_BYTES", 10_000)
+    monkeypatch.setattr("relay.exchange.plain.MAX_ANSWER_BYTES", 10_000)
     two_channels(world, upstream, spare)
     relay.settled_down()
     upstream.script.append(Reply([b'{"choices":[', *[b" " * 1_000] * 20], then="hang"))

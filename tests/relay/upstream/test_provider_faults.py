@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.providers import PROVIDERS, Fault
-from relay.providers.faults import read_error
+from relay.upstream.providers import PROVIDERS, Fault
+from relay.upstream.providers.faults import read_error
 
 
 def anthropic(kind: str, message: str = "m") -> dict[str, Any]:

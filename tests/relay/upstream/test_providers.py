@@ -20,9 +20,9 @@ from costrouter.lib.presets import PRESETS, preset_of
 from costrouter.lib.upstreams import DIALECTS, KINDS
 from relay.errors import RelayError
 from relay.protocols.fields import top_level
-from relay.providers import PROVIDERS, bedrock, vertex
-from relay.providers.base import Call
-from tests.service_account import ACCOUNT, PUBLIC_KEY
+from relay.upstream.providers import PROVIDERS, bedrock, vertex
+from relay.upstream.providers.base import Call
+from tests.doubles.service_account import ACCOUNT, PUBLIC_KEY
 
 AWS = "AKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 BEDROCK = "https://bedrock-runtime.eu-west-1.amazonaws.com"

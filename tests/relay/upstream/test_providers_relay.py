@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from google.auth import jwt
 
-from tests.doubles import COST, Upstream, completion, event, json_reply, sse_reply, whole_stream
-from tests.service_account import ACCOUNT, PUBLIC_KEY
+from tests.doubles.service_account import ACCOUNT, PUBLIC_KEY
+from tests.doubles.upstream import COST, Upstream, completion, event, json_reply, sse_reply, whole_stream
 
 pytestmark = pytest.mark.any_database
 

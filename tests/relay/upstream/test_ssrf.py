@@ -14,8 +14,8 @@ from websockets.sync.client import connect
 from channels_app.models import Channel
 from channels_app.services import save_channel, touch_channel
 from costrouter.lib import netguard
-from relay import upstream as upstream_module
-from tests.doubles import Reply, Upstream, ask
+from relay.upstream import connections as upstream_module
+from tests.doubles.upstream import Reply, Upstream, ask
 
 pytestmark = pytest.mark.any_database
 

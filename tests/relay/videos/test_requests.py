@@ -18,19 +18,20 @@ from accounts.models import ConfigChange
 from billing.models import Budget, Hold, ProcessLease, UsageRecord
 from billing.services import append_price
 from billing.sweep import sweep
-from billing.writer import capture_now
+from billing.writing.writer import capture_now
 from channels_app.models import Channel
 from channels_app.services import delete_channel, save_group, set_channels_status
-from relay import video_poll, video_tasks
 from relay.jobs import poll_videos
 from relay.models import VideoTask
-from relay.protocols.videos import State
-from tests.calls import handed_over
-from tests.doubles import RESET, Reply, json_reply
-from tests.refusals import error_of
-from tests.studio import BYTES, Studio, field, studio_fixture  # noqa: F401
-from tests.waiting import eventually
-from tests.world import USD
+from relay.protocols.videos.openai import State
+from relay.videos import poll as video_poll
+from relay.videos import tasks as video_tasks
+from tests.cast.calls import handed_over
+from tests.cast.refusals import error_of
+from tests.cast.waiting import eventually
+from tests.cast.world import USD
+from tests.doubles.studio import BYTES, Studio, field, studio_fixture  # noqa: F401
+from tests.doubles.upstream import RESET, Reply, json_reply
 
 ASK = {"model": "reel-1", "prompt": "a cat on a wall", "seconds": "8", "size": "1280x720"}
 # `reel-1` costs 0.1 USD a second; the group's rate is 1.5; the channel pays half of the list price.

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.protocols import anthropic_count
-from relay.protocols.anthropic import parse
-from relay.protocols.anthropic_answer import MESSAGE_STOP, StreamReader, read_answer
-from relay.protocols.anthropic_count import count_answer
-from relay.protocols.anthropic_errors import error_body, read_error, stream_error
+from relay.protocols.anthropic import count as anthropic_count
+from relay.protocols.anthropic.answer import MESSAGE_STOP, StreamReader, read_answer
+from relay.protocols.anthropic.count import count_answer
+from relay.protocols.anthropic.errors import error_body, read_error, stream_error
+from relay.protocols.anthropic.request import parse
 from relay.protocols.sse import data_of
 from relay.protocols.usage import anthropic_units, anthropic_usage
-from tests.doubles import split
+from tests.doubles.upstream import split
 
 # How long an example takes depends on what else the machine does.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

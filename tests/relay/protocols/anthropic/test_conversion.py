@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from relay import ir
 from relay.errors import RelayError
-from relay.protocols.anthropic import parse
-from relay.protocols.anthropic_from_ir import tool_id
-from relay.protocols.anthropic_ir import CONVERSATION
+from relay.protocols import ir
+from relay.protocols.anthropic.dialect import CONVERSATION
+from relay.protocols.anthropic.from_ir import tool_id
+from relay.protocols.anthropic.request import parse
 from relay.protocols.base import Target
 from relay.protocols.sse import Splitter
-from tests.conversations import EFFORTS, EVERYTHING, Can, answer_of, answers, events_of, requests
+from tests.doubles.conversations import EFFORTS, EVERYTHING, Can, answer_of, answers, events_of, requests
 
 # How long an example takes depends on what else the machine does.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.errors import RelayError
-from relay.protocols import anthropic
-from relay.protocols.anthropic import parse, parse_count, upstream_body
+from relay.protocols.anthropic import request as anthropic
+from relay.protocols.anthropic.request import parse, parse_count, upstream_body
 from relay.protocols.base import Feature, Media, Target
 
 # How long an example takes depends on what else the machine does.

@@ -19,15 +19,14 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from relay import ir
 from relay.errors import RelayError
-from relay.protocols import DIALECTS
+from relay.protocols import DIALECTS, ir
 from relay.protocols.base import Target
-from relay.protocols.bedrock_from_ir import tool_id
+from relay.protocols.bedrock.from_ir import tool_id
 from relay.protocols.eventstream import FAILURE
 from relay.protocols.sse import MAX_EVENT_BYTES
 from relay.protocols.usage import bedrock_units
-from tests.bedrock_frames import (
+from tests.doubles.bedrock_frames import (
     SERVICE,
     START,
     as_botocore_reads,
@@ -41,7 +40,7 @@ from tests.bedrock_frames import (
     metadata,
     stop,
 )
-from tests.conversations import EVERYTHING, Can, answer_of, answers, events_of, requests
+from tests.doubles.conversations import EVERYTHING, Can, answer_of, answers, events_of, requests
 
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 BEDROCK = DIALECTS["bedrock"]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.bedrock_frames import START, TYPE, call, delta, end, exception, metadata, stop
-from tests.doubles import Reply, json_reply, sse_reply, whole_stream
+from tests.doubles.bedrock_frames import START, TYPE, call, delta, end, exception, metadata, stop
+from tests.doubles.upstream import Reply, json_reply, sse_reply, whole_stream
 
 pytestmark = pytest.mark.any_database
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.error_shapes import stream_error
 from relay.errors import RelayError
-from relay.protocols.openai_chat import parse
-from relay.protocols.openai_chat_answer import StreamReader, read_answer
+from relay.protocols.chat.answer import StreamReader, read_answer
+from relay.protocols.chat.request import parse
+from relay.protocols.error_shapes import stream_error
 from relay.protocols.sse import EventTooLarge, Splitter, data_of
 from relay.protocols.usage import openai_units, openai_usage
-from tests.doubles import CHUNK, DONE, USAGE, ask, completion, delta, event, split, usage_chunk, whole_stream
+from tests.doubles.upstream import CHUNK, DONE, USAGE, ask, completion, delta, event, split, usage_chunk, whole_stream
 
 EVENTS = st.lists(
     st.sampled_from(

@@ -12,7 +12,7 @@ from relay.errors import RelayError
 from relay.protocols import DIALECTS
 from relay.protocols.base import Feature, Target
 from relay.protocols.sse import data_of
-from tests.doubles import DONE, USAGE, event
+from tests.doubles.upstream import DONE, USAGE, event
 
 DIALECT = DIALECTS["completions"]
 

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from relay import ir
-from relay.protocols.openai_chat import parse
-from relay.protocols.openai_chat_ir import CONVERSATION
+from relay.protocols import ir
+from relay.protocols.chat.dialect import CONVERSATION
+from relay.protocols.chat.request import parse
 from relay.protocols.sse import Splitter, data_of
 from relay.protocols.usage import openai_units, openai_usage
-from tests.conversations import EVERYTHING, answer_of, answers, events_of, streams, usages
-from tests.doubles import CHUNK, DONE, ask, completion, delta, event, usage_chunk
-from tests.test_chat_conversion import CHAT
+from tests.doubles.conversations import EVERYTHING, answer_of, answers, events_of, streams, usages
+from tests.doubles.upstream import CHUNK, DONE, ask, completion, delta, event, usage_chunk
+from tests.relay.protocols.chat.test_conversion_requests import CHAT
 
 SEED = "5eed" * 8
 # From an upstream, a format is that upstream's own affair: only what it made itself is the same afterwards.

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.base import Target
-from relay.protocols.openai_chat import parse
-from relay.protocols.openai_chat_ir import CONVERSATION
-from relay.protocols.openai_chat_reasoning import blocks, entries
-from tests.conversations import EVERYTHING, Can, reasonings, requests
-from tests.doubles import ask
+from relay.protocols.chat.dialect import CONVERSATION
+from relay.protocols.chat.reasoning import blocks, entries
+from relay.protocols.chat.request import parse
+from tests.doubles.conversations import EVERYTHING, Can, reasonings, requests
+from tests.doubles.upstream import ask
 
 CHAT = Can(
     files=frozenset({"data"}),

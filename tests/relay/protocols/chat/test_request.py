@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import RelayError
-from relay.protocols import openai_chat
+from relay.exchange.quote import estimated_media_tokens
 from relay.protocols.base import Feature, Media, Target
-from relay.protocols.openai_chat import parse, upstream_body
-from relay.quote import estimated_media_tokens
+from relay.protocols.chat import request as openai_chat
+from relay.protocols.chat.request import parse, upstream_body
 
 HELLO = [{"role": "user", "content": "hello"}]
 

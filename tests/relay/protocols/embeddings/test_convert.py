@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from relay.errors import RelayError
 from relay.protocols import DIALECTS
 from relay.protocols.base import Target
-from relay.protocols.embeddings_convert import CONVERSIONS
+from relay.protocols.embeddings.convert import CONVERSIONS
 
 TO_COHERE = CONVERSIONS["embeddings", "cohere_embed"]
 TO_GEMINI = CONVERSIONS["embeddings", "gemini_embed"]

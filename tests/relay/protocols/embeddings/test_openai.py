@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from relay import tokens
 from relay.errors import RelayError
+from relay.exchange import tokens
 from relay.protocols import DIALECTS
 from relay.protocols.base import Feature, Media, Target
 

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.protocols import DIALECTS
-from relay.protocols.gemini import parse
-from relay.protocols.gemini_answer import StreamReader, read_answer
+from relay.protocols.gemini.answer import StreamReader, read_answer
+from relay.protocols.gemini.request import parse
 from relay.protocols.usage import gemini_units, gemini_usage
-from tests.doubles import split
+from tests.doubles.upstream import split
 
 # How long an example takes depends on what else the machine does.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

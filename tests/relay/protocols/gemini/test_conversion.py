@@ -10,18 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.base import Target
-from relay.protocols.gemini import parse
-from relay.protocols.gemini_answer import StreamReader, read_answer
-from relay.protocols.gemini_from_ir import from_ir
-from relay.protocols.gemini_ir import answer_from_ir, answer_to_ir
-from relay.protocols.gemini_ir_stream import Decoder, Encoder
-from relay.protocols.gemini_parts import NO_SIGNATURE, sealed
-from relay.protocols.gemini_to_ir import json_schema, to_ir
+from relay.protocols.gemini.answer import StreamReader, read_answer
+from relay.protocols.gemini.dialect import answer_from_ir, answer_to_ir
+from relay.protocols.gemini.from_ir import from_ir
+from relay.protocols.gemini.parts import NO_SIGNATURE, sealed
+from relay.protocols.gemini.request import parse
+from relay.protocols.gemini.stream_ir import Decoder, Encoder
+from relay.protocols.gemini.to_ir import json_schema, to_ir
 from relay.protocols.sse import Splitter
-from tests.conversations import EVERYTHING, answer_of, answers, events_of, requests
+from tests.doubles.conversations import EVERYTHING, answer_of, answers, events_of, requests
 
 # How long an example takes depends on what else the machine does.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -8,17 +8,17 @@ from google.genai import types
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay import ir
+from relay.protocols import ir
 from relay.protocols.base import Target
-from relay.protocols.gemini import parse
-from relay.protocols.gemini_count import count_answer
-from relay.protocols.gemini_from_ir import from_ir
-from relay.protocols.gemini_ir import answer_from_ir
-from relay.protocols.gemini_ir_stream import Encoder
-from relay.protocols.gemini_parts import unsealed
+from relay.protocols.gemini.count import count_answer
+from relay.protocols.gemini.dialect import answer_from_ir
+from relay.protocols.gemini.from_ir import from_ir
+from relay.protocols.gemini.parts import unsealed
+from relay.protocols.gemini.request import parse
+from relay.protocols.gemini.stream_ir import Encoder
 from relay.protocols.sse import Splitter
-from tests.conversations import EVERYTHING, answers, events_of, requests
-from tests.test_gemini_conversion import CAN
+from tests.doubles.conversations import EVERYTHING, answers, events_of, requests
+from tests.relay.protocols.gemini.test_conversion import CAN
 
 # How long an example takes depends on what else the machine does.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -10,10 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.errors import RelayError
-from relay.protocols import DIALECTS, gemini, gemini_count, gemini_embed
+from relay.protocols import DIALECTS
 from relay.protocols.base import Feature, Media, Target
-from relay.protocols.gemini import Options, parse, stream_content_type, upstream_body
-from relay.protocols.gemini_errors import error_body, read_error, stream_error
+from relay.protocols.embeddings import gemini as gemini_embed
+from relay.protocols.gemini import count as gemini_count
+from relay.protocols.gemini import request as gemini
+from relay.protocols.gemini.errors import error_body, read_error, stream_error
+from relay.protocols.gemini.request import Options, parse, stream_content_type, upstream_body
 
 # How long an example takes depends on what else the machine does.
 unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import RelayError
-from relay.protocols.openai_responses import parse, parse_compact, with_history
-from relay.protocols.openai_responses_answer import StreamReader, read_answer, read_compaction
+from relay.protocols.responses.answer import StreamReader, read_answer, read_compaction
+from relay.protocols.responses.request import parse, parse_compact, with_history
 from relay.protocols.usage import responses_units, responses_usage
-from tests.doubles import split
+from tests.doubles.upstream import split
 
 SEED = "0123456789abcdef" * 2
 OURS = "resp_" + SEED

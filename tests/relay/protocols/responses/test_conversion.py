@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from relay import ir
 from relay.errors import RelayError
+from relay.protocols import ir
 from relay.protocols.base import Target
-from relay.protocols.openai_responses import parse, with_history
-from relay.protocols.openai_responses_decode import StreamDecoder
-from relay.protocols.openai_responses_encode import StreamEncoder
-from relay.protocols.openai_responses_ir import answer_from_ir, answer_to_ir, from_ir, to_ir
-from relay.protocols.turns import turn_items
-from tests.conversations import EVERYTHING, answer_of, answers, events_of, requests, streams
+from relay.protocols.responses.decode import StreamDecoder
+from relay.protocols.responses.dialect import answer_from_ir, answer_to_ir, from_ir, to_ir
+from relay.protocols.responses.encode import StreamEncoder
+from relay.protocols.responses.request import parse, with_history
+from relay.protocols.responses.turns import turn_items
+from tests.doubles.conversations import EVERYTHING, answer_of, answers, events_of, requests, streams
 
 SEED = "0123456789abcdef" * 2
 TARGET = Target("m")

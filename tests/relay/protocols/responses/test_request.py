@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from relay.errors import RelayError
 from relay.protocols import DIALECTS
 from relay.protocols.base import Feature, Media, Target
-from relay.protocols.openai_responses import compact_body, parse, parse_compact, upstream_body, with_history
-from relay.protocols.openai_responses_ir import to_ir
-from relay.protocols.turns import output_of, pack, turn_items, unpack
+from relay.protocols.responses.dialect import to_ir
+from relay.protocols.responses.request import compact_body, parse, parse_compact, upstream_body, with_history
+from relay.protocols.responses.turns import output_of, pack, turn_items, unpack
 
 SEED = "0123456789abcdef" * 2
 FUNCTION = {"type": "function", "name": "f", "parameters": {"properties": {"file_id": {"type": "string"}}}}

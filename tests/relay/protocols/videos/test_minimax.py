@@ -18,16 +18,17 @@ from channels_app.models import CatalogueModel
 from relay.errors import RelayError
 from relay.jobs import poll_videos
 from relay.models import VideoTask
-from relay.protocols import videos, videos_minimax
 from relay.protocols.base import Target
-from relay.protocols.videos import State
-from relay.providers import PROVIDERS, Fault
-from relay.providers.base import Call
-from relay.upstream import UpstreamFailure
-from tests.doubles import json_reply
-from tests.refusals import error_of
-from tests.studio import BYTES, studio_fixture  # noqa: F401
-from tests.world import USD
+from relay.protocols.videos import minimax as videos_minimax
+from relay.protocols.videos import openai as videos
+from relay.protocols.videos.openai import State
+from relay.upstream.connections import UpstreamFailure
+from relay.upstream.providers import PROVIDERS, Fault
+from relay.upstream.providers.base import Call
+from tests.cast.refusals import error_of
+from tests.cast.world import USD
+from tests.doubles.studio import BYTES, studio_fixture  # noqa: F401
+from tests.doubles.upstream import json_reply
 
 ASK = {"model": "hailuo", "prompt": "a cat", "seconds": "10", "size": "1280x720"}
 EACH = USD * 8 // 100

@@ -1,18 +1,19 @@
-"""OpenAI Responses, whole answers to and from `relay.ir`; and all that makes the dialect convertible."""
+"""OpenAI Responses, whole answers to and from `relay.protocols.ir`; and all that makes the dialect convertible."""
 
 from __future__ import annotations
 
 import msgspec
 
-from relay import ir
-from relay.protocols.base import Conversation, Request
+from relay.protocols import ir
+from relay.protocols.base import Conversation, Dialect, Request
 from relay.protocols.fields import value_of
-from relay.protocols.openai_responses_answer import read_response
-from relay.protocols.openai_responses_decode import StreamDecoder
-from relay.protocols.openai_responses_encode import StreamEncoder
-from relay.protocols.openai_responses_from_ir import from_ir
-from relay.protocols.openai_responses_items import item_of, logprobs_of, made_parts, stop_of
-from relay.protocols.openai_responses_to_ir import to_ir
+from relay.protocols.responses import answer, request
+from relay.protocols.responses.answer import read_response
+from relay.protocols.responses.decode import StreamDecoder
+from relay.protocols.responses.encode import StreamEncoder
+from relay.protocols.responses.from_ir import from_ir
+from relay.protocols.responses.items import item_of, logprobs_of, made_parts, stop_of
+from relay.protocols.responses.to_ir import to_ir
 from relay.protocols.usage import responses_units
 
 
@@ -69,3 +70,9 @@ def whole(answer: ir.Answer, request: Request, seed: str) -> StreamEncoder:
 
 WORDS = {"logprobs": "top_logprobs"}
 CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, StreamDecoder, StreamEncoder, WORDS)
+
+# Rows of `relay.protocols.DIALECTS`.
+DIALECTS = (
+    Dialect("responses", request.parse, request.upstream_body, answer.read_answer, answer.StreamReader, CONVERSATION),
+    Dialect("responses_compact", request.parse_compact, request.compact_body, answer.read_compaction),
+)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from relay import ir
-from relay.protocols.base import Conversation, Request
-from relay.protocols.gemini_answer import Chunk, index_of, read_chunk
-from relay.protocols.gemini_fields import encode
-from relay.protocols.gemini_from_ir import from_ir
-from relay.protocols.gemini_ir_stream import Decoder, Encoder
-from relay.protocols.gemini_parts import Spoken, spoken
-from relay.protocols.gemini_pieces import candidate_of, created, logprobs_of, stop_of
-from relay.protocols.gemini_to_ir import to_ir
+from relay.protocols import ir
+from relay.protocols.base import Conversation, Dialect, Request, Streaming
+from relay.protocols.gemini import answer, count, request
+from relay.protocols.gemini.answer import Chunk, index_of, read_chunk
+from relay.protocols.gemini.fields import encode
+from relay.protocols.gemini.from_ir import from_ir
+from relay.protocols.gemini.parts import Spoken, spoken
+from relay.protocols.gemini.pieces import candidate_of, created, logprobs_of, stop_of
+from relay.protocols.gemini.stream_ir import Decoder, Encoder
+from relay.protocols.gemini.to_ir import to_ir
+from relay.protocols.large_events import LargeSplitter
 from relay.protocols.usage import gemini_units, gemini_usage
 
 
@@ -74,3 +76,17 @@ WORDS = {
     "input_audio": "inlineData of audio",
 }
 CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, Decoder, Encoder, WORDS)
+
+# Rows of `relay.protocols.DIALECTS`.
+DIALECTS = (
+    Dialect(
+        "gemini",
+        request.parse,
+        request.upstream_body,
+        answer.read_answer,
+        answer.StreamReader,
+        CONVERSATION,
+        Streaming(LargeSplitter, content_type=request.stream_content_type),
+    ),
+    Dialect("gemini_count", count.parse, count.body, count.read_answer),
+)

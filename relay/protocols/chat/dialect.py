@@ -10,11 +10,18 @@
 
 from __future__ import annotations
 
-from relay.protocols.base import Conversation
-from relay.protocols.openai_chat_answer_ir import answer_from_ir, answer_to_ir
-from relay.protocols.openai_chat_decode import Decoder
-from relay.protocols.openai_chat_encode import Encoder
-from relay.protocols.openai_chat_from_ir import from_ir
-from relay.protocols.openai_chat_to_ir import to_ir
+from relay.protocols.base import Conversation, Dialect
+from relay.protocols.chat import answer, completions, request
+from relay.protocols.chat.answer_ir import answer_from_ir, answer_to_ir
+from relay.protocols.chat.decode import Decoder
+from relay.protocols.chat.encode import Encoder
+from relay.protocols.chat.from_ir import from_ir
+from relay.protocols.chat.to_ir import to_ir
 
 CONVERSATION = Conversation(to_ir, from_ir, answer_to_ir, answer_from_ir, Decoder, Encoder)
+
+# Rows of `relay.protocols.DIALECTS`.
+DIALECTS = (
+    Dialect("chat", request.parse, request.upstream_body, answer.read_answer, answer.StreamReader, CONVERSATION),
+    Dialect("completions", completions.parse, completions.upstream_body, answer.read_answer, answer.StreamReader),
+)

@@ -1,0 +1,1 @@
+"""What a request costs, and where list prices come from."""

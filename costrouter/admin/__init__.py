@@ -1,0 +1,1 @@
+"""The ground that every app's admin pages stand on. Knows no app."""

@@ -1,0 +1,1 @@
+"""The processes: what runs, who restarts it, with which secrets and database."""

@@ -1,0 +1,1 @@
+"""A first start, prices from published data, and a made-up past to measure with."""

@@ -1,0 +1,1 @@
+"""Rate limits: who is admitted, and where the counts are kept."""

@@ -1,0 +1,1 @@
+"""Bedrock's Converse: a dialect of upstreams alone."""

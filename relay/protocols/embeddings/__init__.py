@@ -1,0 +1,1 @@
+"""Embeddings: OpenAI's, Gemini's, and each onto the other's upstreams."""

@@ -1,0 +1,1 @@
+"""Videos: OpenAI's dialect, and MiniMax's beside it."""

@@ -1,0 +1,1 @@
+"""What costs nothing: models, an account, a count of tokens."""

@@ -1,0 +1,1 @@
+"""Which channels may serve a request, in which order, and how they have fared."""

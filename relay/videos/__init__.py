@@ -1,0 +1,1 @@
+"""Videos: started by a request, made elsewhere for minutes, charged once they are complete."""
