@@ -18,11 +18,11 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.utils import InterfaceError, OperationalError
 
 from billing.tallies import Tallies
 from billing.writing import leases
 from billing.writing.batch import Batch
+from billing.writing.connections import batch_on, is_connection_trouble
 from billing.writing.items import CaptureItem, HoldItem, Item, Outcome, RecordItem
 from billing.writing.statements import Dialect, Record
 
@@ -33,8 +33,6 @@ MAX_BATCH = 256
 HOLD_PATIENCE = 3.0
 RETRY_FIRST, RETRY_LAST = 0.05, 1.0
 STUCK_RETRY = 5.0
-# How long a transaction waits for another's lock before it is replayed: holds must hear of it within HOLD_PATIENCE.
-LOCK_PATIENCE_MS = 1_000
 
 
 class WriterUnavailable(Exception):
@@ -209,7 +207,7 @@ class Writer:
         try:
             outcomes = batch.run([job.item for job in jobs], fresh=fresh)
         except Exception as error:
-            if _is_connection_trouble(error):
+            if is_connection_trouble(error):
                 raise
             log.exception("writer: a batch of %d failed; trying item by item", len(jobs))
             self._one_by_one(batch, jobs)
@@ -230,7 +228,7 @@ class Writer:
             try:
                 [outcome] = batch.run([job.item])
             except Exception as error:
-                if _is_connection_trouble(error):
+                if is_connection_trouble(error):
                     raise
                 self._reject(job, error)
             else:
@@ -317,49 +315,6 @@ def _refuse(argument: tuple[list[asyncio.Future[Outcome]], str]) -> None:
     for future in argument[0]:
         if not future.done():
             future.set_exception(WriterUnavailable(argument[1]))
-
-
-def _server_cursor() -> Any:
-    import psycopg
-
-    return psycopg.Cursor
-
-
-def batch_on(connection: Any) -> Batch:
-    """A batch on a connection of Django's, which is good for nothing else from then on."""
-    connection.ensure_connection()
-    raw = connection.connection
-    if connection.vendor == "postgresql":
-        # Django's own cursor binds on the client; the writer's constant statements are worth preparing.
-        raw.prepare_threshold = 5
-        raw.cursor_factory = _server_cursor()
-        raw.execute(f"SET lock_timeout = {LOCK_PATIENCE_MS}")
-    else:
-        raw.execute(f"PRAGMA busy_timeout = {LOCK_PATIENCE_MS}")
-    return Batch(raw, connection.vendor)
-
-
-def capture_now(items: Sequence[CaptureItem], *, alias: str = DEFAULT_DB_ALIAS) -> None:
-    """Record and charge what has no web process (a task that a worker saw end), on a connection of its own.
-
-    Twice, or at the same time as a web process, changes nothing. Raises what the database raises; try again then.
-    """
-    connection: Any = connections[alias].copy(alias)
-    try:
-        batch_on(connection).run(items)
-    finally:
-        connection.close()
-
-
-# Of the drivers, whose classes differ. A server that was demoted to a standby is read-only until we reconnect.
-_CONNECTION_TROUBLE = frozenset(("OperationalError", "InterfaceError", "ReadOnlySqlTransaction"))
-
-
-def _is_connection_trouble(error: Exception) -> bool:
-    """Whether to replay the whole batch: the connection was lost, the database is busy, or a deadlock chose us."""
-    if isinstance(error, OperationalError | InterfaceError):
-        return True
-    return any(base.__name__ in _CONNECTION_TROUBLE for base in type(error).__mro__)
 
 
 def _brief(error: Exception) -> str:

@@ -20,7 +20,7 @@ from relay.protocols.base import Target
 from relay.protocols.error_shapes import error_body, reworded
 from relay.protocols.fields import top_level
 from relay.routing import health
-from relay.routing import resolve as routing
+from relay.routing.order import order
 from relay.tasks import off_loop
 from relay.upstream.connections import (
     MAX_ERROR_BYTES,
@@ -63,7 +63,7 @@ async def try_channels(ctx: Context, attempt: Callable[[ChannelInfo], Awaitable[
     """
     assert ctx.route is not None
     failures: list[UpstreamFailure] = []
-    for channel in routing.order(ctx.route.channels, first=ctx.first_channel):
+    for channel in order(ctx.route.channels, first=ctx.first_channel):
         ctx.channel = channel
         note: dict[str, Any] = {"channel": channel.id, "name": channel.name, "outcome": "", "ms": 0}
         ctx.attempts.append(note)

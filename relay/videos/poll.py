@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from django.utils import timezone
 
-from billing.writing.writer import capture_now
+from billing.writing.connections import capture_now
 from channels_app.snapshot import ChannelInfo, load_channels
 from relay.models import VideoTask
 from relay.protocols.videos.openai import State

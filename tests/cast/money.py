@@ -18,9 +18,9 @@ from billing.reconciliation import reconcile
 from billing.services import add_entry, set_credit_limit, wallet_of
 from billing.writing import leases
 from billing.writing.batch import Batch
+from billing.writing.connections import server_cursor
 from billing.writing.items import CaptureItem, Granted, HoldItem, Outcome, RecordItem, Refused
 from billing.writing.statements import Dialect, Record
-from billing.writing.writer import _server_cursor
 
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)
 POSTGRES = connection.vendor == "postgresql"
@@ -44,7 +44,7 @@ def new_batch() -> Iterator[Batch]:
     with another_connection() as wrapper:
         if POSTGRES:
             wrapper.connection.prepare_threshold = 5
-            wrapper.connection.cursor_factory = _server_cursor()
+            wrapper.connection.cursor_factory = server_cursor()
         yield Batch(wrapper.connection, wrapper.vendor)
 
 

@@ -63,7 +63,7 @@ class Desk:
 def desk_fixture(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A writer that is soon out of patience."""
     monkeypatch.setattr(writing, "HOLD_PATIENCE", 0.3)
-    monkeypatch.setattr(writing, "LOCK_PATIENCE_MS", 50)
+    monkeypatch.setattr("billing.writing.connections.LOCK_PATIENCE_MS", 50)
     monkeypatch.setattr(writing, "STUCK_RETRY", 0.05)
     monkeypatch.setattr(writing, "RETRY_LAST", 0.05)
     desk = Desk()

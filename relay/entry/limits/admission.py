@@ -22,7 +22,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from accounts.selectors import KeyInfo, RateLimits
-from relay.entry.limits.stores import CONCURRENT, REQUESTS, TOKENS, Check, LocalStore, RedisStore, State, Store
+from relay.entry.limits.local import LocalStore
+from relay.entry.limits.redis import RedisStore
+from relay.entry.limits.stores import CONCURRENT, REQUESTS, TOKENS, Check, State, Store
 from relay.errors import RelayError
 
 log = logging.getLogger(__name__)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from relay.protocols.anthropic import answer, count, request
 from relay.protocols.anthropic.answer_ir import answer_from_ir, answer_to_ir
+from relay.protocols.anthropic.decode import StreamDecoder
+from relay.protocols.anthropic.encode import StreamEncoder
 from relay.protocols.anthropic.from_ir import from_ir
-from relay.protocols.anthropic.decode import StreamDecoder, StreamEncoder
 from relay.protocols.anthropic.to_ir import to_ir
 from relay.protocols.base import Conversation, Dialect
 

@@ -19,7 +19,7 @@ from relay.protocols.chat import reasoning
 from relay.protocols.data_urls import data_url
 from relay.protocols.fields import no_deep_nesting
 from relay.protocols.openai_parts import UNNAMED
-from relay.protocols.responses.request import never_reasons
+from relay.protocols.responses.reasoning import never_reasons
 
 HERE = "chat completions"
 # An effort for a budget of fewer tokens than these.

@@ -12,11 +12,12 @@ from relay.protocols import ir
 from relay.protocols.base import Conversation, Dialect, Request, Streaming
 from relay.protocols.gemini import answer, count, request
 from relay.protocols.gemini.answer import Chunk, index_of, read_chunk
+from relay.protocols.gemini.decode import Decoder
+from relay.protocols.gemini.encode import Encoder
 from relay.protocols.gemini.fields import encode
 from relay.protocols.gemini.from_ir import from_ir
 from relay.protocols.gemini.parts import Spoken, spoken
 from relay.protocols.gemini.pieces import candidate_of, created, logprobs_of, stop_of
-from relay.protocols.gemini.decode import Decoder, Encoder
 from relay.protocols.gemini.to_ir import to_ir
 from relay.protocols.large_events import LargeSplitter
 from relay.protocols.usage import gemini_units, gemini_usage

@@ -15,7 +15,7 @@ from relay.protocols.data_urls import data_url
 from relay.protocols.fields import no_deep_nesting
 from relay.protocols.openai_parts import UNNAMED
 from relay.protocols.responses.items import ORIGIN
-from relay.protocols.responses.request import may_reason, never_reasons
+from relay.protocols.responses.reasoning import may_reason, never_reasons
 from relay.protocols.responses.to_ir import LOGPROBS
 
 _WHERE = "OpenAI Responses"

@@ -7,7 +7,6 @@ and `previous_response_id` names a turn that the relay stored (`relay.protocols.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,6 +31,7 @@ from relay.protocols.fields import (
     value_of,
 )
 from relay.protocols.plain_json import tier_of
+from relay.protocols.responses.reasoning import may_reason
 
 _encode = msgspec.json.encode
 _items = msgspec.json.Decoder(list[msgspec.Raw])
@@ -80,10 +80,6 @@ _MEDIA = {
 _WORDS = frozenset({"type", "role", "status", "id", "detail", "phase"})
 _MAX_WORD = 64
 
-# Models that reason, so that asking for their encrypted reasoning is no error.
-_REASONING_MODEL = re.compile(r"(?:^|/)(?:o\d|gpt-(?:[5-9]|\d\d)(?!.*-chat)|codex-)")
-# Models that never do, and refuse to be asked how much.
-_OTHER_MODEL = re.compile(r"(?:^|/)(?:gpt-[34]|chatgpt-)")
 _ENCRYPTED = "reasoning.encrypted_content"
 _SEALED = b'"cr1.'
 
@@ -378,13 +374,3 @@ def _is_sealed(item: msgspec.Raw) -> bool:
     value = msgspec.json.decode(item)
     sealed = value.get("encrypted_content") if value.get("type") == "reasoning" else None
     return isinstance(sealed, str) and sealed.encode("utf-8", "replace").startswith(_SEALED[1:])
-
-
-def may_reason(model: str, asked: bool) -> bool:
-    """Whether a model may be asked for its encrypted reasoning; one that does not reason answers that with a 400."""
-    return asked or _REASONING_MODEL.search(model) is not None
-
-
-def never_reasons(model: str) -> bool:
-    """Whether a model refuses to be asked how much it should think, which coding agents ask of any."""
-    return _OTHER_MODEL.search(model) is not None

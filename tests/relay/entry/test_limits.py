@@ -15,7 +15,7 @@ from accounts.selectors import KeyInfo, RateLimits, key_by_digest
 from accounts.services import create_api_key, save_api_key, save_organization
 from relay.entry.limits import admission as limits_module
 from relay.entry.limits.admission import FREE, Admission, Limits, estimated_tokens
-from relay.entry.limits.stores import SLOT_MS, RedisStore
+from relay.entry.limits.redis import SLOT_MS, RedisStore
 from relay.errors import RelayError
 from tests import servers
 from tests.cast.admin import acme, operator

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from channels_app.snapshot import ChannelInfo
-from relay.routing import resolve as routing
+from relay.routing.order import order
 from tests.doubles.upstream import (
     COST,
     HANG,
@@ -277,14 +277,14 @@ _CHANNEL = ChannelInfo(
 
 def test_channels_of_a_higher_priority_come_first():
     channels = tuple(channel(number, priority=-(number // 2)) for number in range(6))
-    tries = {tuple(c.id for c in routing.order(channels)) for _ in range(200)}
+    tries = {tuple(c.id for c in order(channels)) for _ in range(200)}
     assert tries == {(0, 1, 2), (0, 1, 3), (1, 0, 2), (1, 0, 3)}
 
 
 def test_within_a_priority_weights_decide_and_a_weight_of_zero_waits_for_the_others():
     random.seed(7)
     channels = (channel(1, weight=1), channel(3, weight=3), channel(9, weight=0))
-    tries = [[c.id for c in routing.order(channels)] for _ in range(4_000)]
+    tries = [[c.id for c in order(channels)] for _ in range(4_000)]
     first = Counter(order[0] for order in tries)
     assert first[9] == 0
     assert 900 < first[1] < 1_100
@@ -293,4 +293,4 @@ def test_within_a_priority_weights_decide_and_a_weight_of_zero_waits_for_the_oth
 
 def test_channels_of_weight_zero_alone_share_the_requests():
     channels = (channel(1, weight=0), channel(2, weight=0))
-    assert {next(routing.order(channels)).id for _ in range(100)} == {1, 2}
+    assert {next(order(channels)).id for _ in range(100)} == {1, 2}

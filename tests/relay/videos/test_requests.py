@@ -18,7 +18,7 @@ from accounts.models import ConfigChange
 from billing.models import Budget, Hold, ProcessLease, UsageRecord
 from billing.services import append_price
 from billing.sweep import sweep
-from billing.writing.writer import capture_now
+from billing.writing.connections import capture_now
 from channels_app.models import Channel
 from channels_app.services import delete_channel, save_group, set_channels_status
 from relay.jobs import poll_videos

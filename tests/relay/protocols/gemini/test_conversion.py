@@ -14,11 +14,12 @@ from relay.errors import RelayError
 from relay.protocols import ir
 from relay.protocols.base import Target
 from relay.protocols.gemini.answer import StreamReader, read_answer
+from relay.protocols.gemini.decode import Decoder
 from relay.protocols.gemini.dialect import answer_from_ir, answer_to_ir
+from relay.protocols.gemini.encode import Encoder
 from relay.protocols.gemini.from_ir import from_ir
 from relay.protocols.gemini.parts import NO_SIGNATURE, sealed
 from relay.protocols.gemini.request import parse
-from relay.protocols.gemini.decode import Decoder, Encoder
 from relay.protocols.gemini.to_ir import json_schema, to_ir
 from relay.protocols.sse import Splitter
 from tests.doubles.conversations import EVERYTHING, answer_of, answers, events_of, requests

@@ -12,10 +12,10 @@ from relay.protocols import ir
 from relay.protocols.base import Target
 from relay.protocols.gemini.count import count_answer
 from relay.protocols.gemini.dialect import answer_from_ir
+from relay.protocols.gemini.encode import Encoder
 from relay.protocols.gemini.from_ir import from_ir
 from relay.protocols.gemini.parts import unsealed
 from relay.protocols.gemini.request import parse
-from relay.protocols.gemini.decode import Encoder
 from relay.protocols.sse import Splitter
 from tests.doubles.conversations import EVERYTHING, answers, events_of, requests
 from tests.relay.protocols.gemini.test_conversion import CAN
