@@ -13,7 +13,17 @@ from billing.writing import writer as writing
 from billing.writing.batch import Batch
 from billing.writing.writer import WriterUnavailable
 from tests.cast.money import POSTGRES, Bank, Granted, Refused, bank_fixture, execute  # noqa: F401
-from tests.cast.writing import PATIENT, Desk, Runs, cut_connections, lost, once, outage
+from tests.cast.writing import (  # noqa: F401
+    PATIENT,
+    Desk,
+    Runs,
+    cut_connections,
+    desk_fixture,
+    lost,
+    once,
+    outage,
+    runs_fixture,
+)
 from tests.conftest import eventually
 
 
