@@ -1,4 +1,9 @@
-"""The arithmetic of a batch: what wallets and budgets have left, and how much of it a request may hold. Pure."""
+"""Where held and spent amounts move, and nowhere else: how much a request may hold, and every UPDATE of those columns.
+
+`Books` and `grant` are pure: a batch of the writer is decided by them, and written by `statements`.
+The functions at the end are for settlement, the sweep and services, which hold the wallet's lock or its transaction.
+All amounts are nanos.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from django.db.models import F
+
+from billing.models import Budget, Wallet
 from billing.writing.items import Granted, HoldItem, Refused
+from billing.writing.statements import Dialect
 
 # A request takes at most this share of what a wallet has left, unless it says itself what it needs.
 SHARE = 8
@@ -95,3 +104,41 @@ def grant(*, available: int, minimum: int, want: int) -> int | None:
     if minimum > available or available < 0:
         return None
     return min(want, max(minimum, available // SHARE))
+
+
+def statements(dialect: Dialect) -> dict[str, str]:
+    """The writer's statements, on what a batch has decided: deltas of wallets, and budgets as they are from now on."""
+    wallets = dialect.rows([("id", "bigint"), ("delta", "bigint")])
+    budgets = dialect.rows([("id", "bigint"), ("spent", "bigint"), ("held", "bigint"), ("window_start", "date")])
+    return {
+        "move_held": dialect.sql(
+            f"UPDATE billing_wallet SET held_nanos = held_nanos + v.delta FROM {wallets} "
+            "WHERE billing_wallet.organization_id = v.id"
+        ),
+        "move_budgets": dialect.sql(
+            "UPDATE billing_budget SET spent_nanos = v.spent, held_nanos = v.held, window_start = v.window_start "
+            f"FROM {budgets} WHERE billing_budget.id = v.id"
+        ),
+    }
+
+
+def add_to_balance(wallet_id: int, amount: int) -> None:
+    """A ledger entry's signed amount: the caller has written the entry, under the wallet's lock."""
+    Wallet.objects.filter(pk=wallet_id).update(balance_nanos=F("balance_nanos") + amount)
+
+
+def charge(wallet_id: int, amount: int, *, alias: str) -> None:
+    """What was captured and held leaves the balance: the caller has written its ledger entry."""
+    Wallet.objects.using(alias).filter(pk=wallet_id).update(
+        balance_nanos=F("balance_nanos") - amount, held_nanos=F("held_nanos") - amount
+    )
+
+
+def release(wallet_id: int, amount: int, *, alias: str) -> None:
+    """What was held is the wallet's again: the caller has deleted the holds."""
+    Wallet.objects.using(alias).filter(pk=wallet_id).update(held_nanos=F("held_nanos") - amount)
+
+
+def release_budget(budget_id: int, amount: int, *, alias: str) -> None:
+    """What was held is the budget's again: the caller has deleted the holds."""
+    Budget.objects.using(alias).filter(pk=budget_id).update(held_nanos=F("held_nanos") - amount)

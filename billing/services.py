@@ -8,12 +8,12 @@ from decimal import Decimal
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from accounts import audit
 from accounts.changes import record_change
 from accounts.models import ConfigChange, Organization, User
+from billing import books
 from billing.models import Budget, LedgerEntry, Price, Wallet
 from billing.pricing.rates import prices_problem
 from costrouter.lib.money import MAX_NANOS
@@ -41,7 +41,7 @@ def add_entry(
     LedgerEntry.objects.create(
         wallet=locked, kind=kind, amount_nanos=amount_nanos, idempotency_key=idempotency_key, actor=actor, note=note
     )
-    Wallet.objects.filter(pk=wallet.pk).update(balance_nanos=F("balance_nanos") + amount_nanos)
+    books.add_to_balance(wallet.pk, amount_nanos)
     return True
 
 

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
-from django.db.models import F
 
-from billing.models import DayTotal, Hold, LedgerEntry, UsageRecord, Wallet
+from billing import books
+from billing.models import DayTotal, Hold, LedgerEntry, UsageRecord
 from billing.totals import COUNTED, KEYS, READ, sum_by_day
 
 LIMIT = {"postgresql": 1_000, "sqlite": 200}
@@ -45,9 +45,7 @@ def _settle_once(*, alias: str, limit: int) -> int:
         for wallet_id in sorted(by_wallet):
             amount = sum(nanos for _, nanos in by_wallet[wallet_id])
             if amount:
-                Wallet.objects.using(alias).filter(pk=wallet_id).update(
-                    balance_nanos=F("balance_nanos") - amount, held_nanos=F("held_nanos") - amount
-                )
+                books.charge(wallet_id, amount, alias=alias)
     return len(charges)
 
 

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from django.db import DEFAULT_DB_ALIAS, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from billing.models import Budget, Hold, ProcessLease, UsageRecord, Wallet
+from billing import books
+from billing.models import Hold, ProcessLease, UsageRecord, Wallet
 from billing.writing import leases
 
 LIMIT = 200
@@ -63,9 +64,9 @@ def _release(request_ids: Sequence[str], wallet_ids: set[int], *, alias: str) ->
             for budget_id in hold.budget_ids:
                 by_budget[budget_id] += hold.amount_nanos
         for wallet_id, amount in sorted(by_wallet.items()):
-            Wallet.objects.using(alias).filter(pk=wallet_id).update(held_nanos=F("held_nanos") - amount)
+            books.release(wallet_id, amount, alias=alias)
         for budget_id, amount in sorted(by_budget.items()):
-            Budget.objects.using(alias).filter(pk=budget_id).update(held_nanos=F("held_nanos") - amount)
+            books.release_budget(budget_id, amount, alias=alias)
     return len(mine)
 
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from billing import books
 from billing.books import BookedBudget, BookedWallet, Books, open_window
 from billing.writing.items import CaptureItem, Granted, HoldItem, Item, Outcome
 from billing.writing.statements import Dialect, Record, statements
@@ -43,7 +44,7 @@ class Batch:
     def __init__(self, connection: Connection, vendor: str) -> None:
         self.connection = connection
         self.dialect = Dialect(vendor)
-        self.statements = statements(self.dialect)
+        self.statements = {**statements(self.dialect), **books.statements(self.dialect)}
         self.encoder = msgspec.json.Encoder()
 
     def run(self, items: Sequence[Item], *, fresh: bool = False, now: datetime | None = None) -> list[Outcome]:

@@ -105,8 +105,6 @@ _HOLD_COLUMNS = [
 _CHARGE_COLUMNS = [("request_id", "text"), ("amount_nanos", "bigint")]
 _ID_COLUMNS = [("id", "bigint")]
 _KEY_COLUMNS = [("request_id", "text")]
-_DELTA_COLUMNS = [("id", "bigint"), ("delta", "bigint")]
-_BUDGET_COLUMNS = [("id", "bigint"), ("spent", "bigint"), ("held", "bigint"), ("window_start", "date")]
 
 
 def statements(dialect: Dialect) -> dict[str, str]:
@@ -151,9 +149,5 @@ def statements(dialect: Dialect) -> dict[str, str]:
         "make_wallets": "INSERT INTO billing_wallet (organization_id, balance_nanos, held_nanos, credit_limit_nanos) "
         "SELECT id, 0, 0, 0 FROM accounts_organization "
         f"WHERE id IN (SELECT v.id FROM {dialect.rows(_ID_COLUMNS)}) ON CONFLICT DO NOTHING",
-        "move_held": "UPDATE billing_wallet SET held_nanos = held_nanos + v.delta "
-        f"FROM {dialect.rows(_DELTA_COLUMNS)} WHERE billing_wallet.organization_id = v.id",
-        "move_budgets": "UPDATE billing_budget SET spent_nanos = v.spent, held_nanos = v.held, "
-        f"window_start = v.window_start FROM {dialect.rows(_BUDGET_COLUMNS)} WHERE billing_budget.id = v.id",
     }
     return {name: dialect.sql(text) for name, text in texts.items()}

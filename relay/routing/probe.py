@@ -1,14 +1,9 @@
-"""One real call to a channel, off the hot path: "test this channel" in the admin. Plain httpx, synchronous.
-
-The channel's host is resolved here, every address of it is checked, and the connection goes to the checked address:
-a name that changes its mind between check and connect reaches nothing. Redirects are not followed.
-"""
+"""One real call to a channel, off the hot path: "test this channel" in the admin. By `relay.upstream.pinned`."""
 
 from __future__ import annotations
 
 import json
 import re
-import socket
 import time
 from dataclasses import dataclass
 
@@ -16,9 +11,10 @@ import httpx
 
 from channels_app.models import Channel, Provider
 from channels_app.snapshot import channel_base_url, channel_credentials
-from costrouter.lib import crypto, netguard
+from costrouter.lib import crypto
 from costrouter.lib.upstreams import effective_dialects
 from relay.routing.probe_asks import Ask, NothingToAsk, ask_of
+from relay.upstream.pinned import PinnedTransport, RefusedAddress, pinned_client
 from relay.upstream.providers import PROVIDERS
 from relay.upstream.secrets import parts_of
 
@@ -37,46 +33,6 @@ class ProbeResult:
     status: int | None
     model: str
     message: str
-
-
-class RefusedAddress(Exception):
-    """The host leads to an address that this channel may not use."""
-
-
-class _PinnedTransport(httpx.HTTPTransport):
-    """Connects to an address that has been checked, while `Host` and the TLS name stay the URL's own."""
-
-    def __init__(self, *, allow_private: bool) -> None:
-        super().__init__(trust_env=False)
-        self._allow_private = allow_private
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url, host = request.url, request.url.host
-        first, *others = checked_addresses(host, url.port or 0, allow_private=self._allow_private)
-        request.extensions = {**request.extensions, "sni_hostname": host}
-        request.url = url.copy_with(host=first)
-        try:
-            return super().handle_request(request)
-        except httpx.ConnectError:
-            # Often an IPv6 address on a machine without IPv6. Nothing was sent.
-            other = next((address for address in others if (":" in address) != (":" in first)), None)
-            if other is None:
-                raise
-        request.url = url.copy_with(host=other)
-        return super().handle_request(request)
-
-
-def checked_addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
-    """The addresses of `host`, all known to be allowed; at least one. Raises RefusedAddress, OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in found]
-    if not allow_private:
-        for address in addresses:
-            if not netguard.is_public(address):
-                raise RefusedAddress(
-                    f"{host} leads to {address}, a private address. Allow private addresses on this channel to use it."
-                )
-    return addresses
 
 
 def probe_channel(*, channel: Channel, model: str = "") -> ProbeResult:
@@ -116,7 +72,7 @@ def probe_channel(*, channel: Channel, model: str = "") -> ProbeResult:
     sent = [(b"content-type", b"application/json"), *provider.headers_of(ask.call), *signed]
     headers = [(key.decode(), value.decode()) for key, value in sent]
     is_sandbox = channel.provider == Provider.SANDBOX
-    transport = _PinnedTransport(allow_private=is_sandbox or channel.allow_private_addresses)
+    transport = PinnedTransport(allow_private=is_sandbox or channel.allow_private_addresses)
     started = time.monotonic()
     status, answer, problem = _call(transport, url, headers, ask.body, timeout)
     latency_ms = round((time.monotonic() - started) * 1000)
@@ -137,7 +93,7 @@ def _call(
     deadline = time.monotonic() + MAX_SECONDS
     try:
         with (
-            httpx.Client(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False) as client,
+            pinned_client(transport, timeout) as client,
             client.stream("POST", url, headers=headers, content=body) as response,
         ):
             status = response.status_code

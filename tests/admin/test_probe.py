@@ -13,6 +13,7 @@ import pytest
 from channels_app.models import Channel, Provider
 from channels_app.services import save_channel
 from relay.routing import probe, probe_asks
+from relay.upstream import pinned
 from tests.cast.admin import SECRET, acme, operator
 from tests.relay.upstream.test_providers import ACCOUNT
 
@@ -325,7 +326,7 @@ def test_a_name_is_refused_if_any_of_its_addresses_is_private(double: Double, mo
     port = double.server.server_port
     channel = channel_to(f"http://upstream.example:{port}/v1", allow_private_addresses=False)
     found = [(2, 1, 6, "", ("93.184.216.34", port)), (2, 1, 6, "", ("169.254.169.254", port))]
-    monkeypatch.setattr(probe.socket, "getaddrinfo", lambda *given, **options: found)
+    monkeypatch.setattr(pinned.socket, "getaddrinfo", lambda *given, **options: found)
 
     result = probe.probe_channel(channel=channel)
 
@@ -336,13 +337,13 @@ def test_a_name_is_refused_if_any_of_its_addresses_is_private(double: Double, mo
 def test_the_connection_goes_to_the_address_that_was_checked(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     port = double.server.server_port
     channel = channel_to(f"http://rebinding.example:{port}/v1")
-    real, asked = probe.socket.getaddrinfo, []
+    real, asked = pinned.socket.getaddrinfo, []
 
     def resolve(host: Any, *given: Any, **options: Any) -> Any:
         asked.append(host)
         return real("127.0.0.1" if host == "rebinding.example" else host, *given, **options)
 
-    monkeypatch.setattr(probe.socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(pinned.socket, "getaddrinfo", resolve)
 
     result = probe.probe_channel(channel=channel)
 
@@ -354,10 +355,10 @@ def test_the_connection_goes_to_the_address_that_was_checked(double: Double, mon
 def test_a_dead_ipv6_address_gives_way_to_an_ipv4_one(double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
     port = double.server.server_port
     channel = channel_to(f"http://both.example:{port}/v1")
-    real = probe.socket.getaddrinfo
+    real = pinned.socket.getaddrinfo
     found = [(10, 1, 6, "", ("::1", port, 0, 0)), (2, 1, 6, "", ("127.0.0.1", port))]
     monkeypatch.setattr(
-        probe.socket,
+        pinned.socket,
         "getaddrinfo",
         lambda host, *given, **o: found if host == "both.example" else real(host, *given, **o),
     )
