@@ -138,6 +138,20 @@ def world(transactional_db: None) -> World:
     return World()
 
 
+class _Impatient:
+    """asyncio, but for a server that sleeps 100 ms before it looks whether its connections are closed."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    @staticmethod
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.005))
+
+
+uvicorn.server.asyncio = _Impatient()  # type: ignore[attr-defined]
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server, looking every 10 ms rather than 100 whether it should stop."""
 
@@ -213,8 +227,10 @@ def relay(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[RelayServer
     It polls for changes twenty times as often as in production, to save time.
     """
     monkeypatch.setattr("relay.snapshot.POLL_SECONDS", 0.02)
-    # What is frozen is never collected: each test would leave its threads' database connections behind.
+    # What is frozen is never collected: each test would leave its threads' database connections behind. And to collect
+    # everything takes longer than most tests.
     monkeypatch.setattr("relay.exchange.runtime.gc.freeze", lambda: None)
+    monkeypatch.setattr("relay.exchange.runtime.gc.collect", lambda: 0)
     server = RelayServer().start()
     yield server
     server.stop()
