@@ -1,6 +1,7 @@
 # make run     everything, served on PORT (default 8000)
 # make setup   the same without the run
 # make test    all checks and tests, on SQLite and on PostgreSQL + Redis
+# make test-long   the properties on fifty times as many examples: for a night
 # make bench   the speed of the relay, beside a raw pass-through
 # make screenshots   every page, light and dark, desktop and phone, into docs/screenshots/
 # make lock    the lock files anew, from pyproject.toml
@@ -10,7 +11,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes
 
-.PHONY: setup run test bench bench-pages screenshots lock lint clean
+.PHONY: setup run test test-long bench bench-pages screenshots lock lint clean
 .DEFAULT_GOAL := run
 
 $(PY):
@@ -42,7 +43,8 @@ lint: $(VENV)/installed-dev
 
 # Three processes at once, but for tests that start the whole product and time what they kill.
 TOGETHER := -n 3 --dist loadfile --no-loadscope-reorder -m "not e2e"
-ALONE := -m e2e
+ALONE := -m e2e tests/journeys
+PROPERTIES = $(shell grep -rlE "@given|RuleBasedStateMachine|schemathesis" tests --include='test_*.py')
 
 # Tests have a folder and secrets of their own, so they never touch what `make run` made.
 test: export VAR_DIR := $(CURDIR)/var/test
@@ -53,8 +55,14 @@ test: lint
 	$(PY) manage.py check --deploy --fail-level ERROR
 	$(PY) -m pytest $(TOGETHER)
 	$(PY) -m pytest $(ALONE)
-	$(PY) -m tests.servers -- $(PY) -m pytest $(TOGETHER) --servers
+	$(PY) -m tests.servers --quick -- $(PY) -m pytest $(TOGETHER) --servers
 	$(PY) -m tests.servers -- $(PY) -m pytest $(ALONE)
+
+test-long: export VAR_DIR := $(CURDIR)/var/test
+test-long: export TEST_LONG := 1
+test-long: $(VENV)/installed-dev
+	@$(PY) -m costrouter.secretfile
+	$(PY) -m pytest -n 2 --dist loadfile $(PROPERTIES)
 
 bench: $(VENV)/installed-dev
 	bash tests/benchmarks/run.sh

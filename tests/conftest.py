@@ -34,17 +34,25 @@ from django.test import Client, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
 from tests.browser.fixtures import chromium, tab  # noqa: F401  (fixtures)
+from tests.cast.examples import examples
 from tests.cast.waiting import eventually
 from tests.cast.world import World
 from tests.doubles.upstream import Upstream
 
 # A busy machine is no failure.
-hypothesis_settings.register_profile("costrouter", deadline=None)
+hypothesis_settings.register_profile("costrouter", deadline=None, max_examples=examples(40))
 hypothesis_settings.load_profile("costrouter")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers", action="store_true", help="Only tests that a database or a Redis may make differ.")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `--servers`, a file that no database changes is not even read."""
+    if not config.getoption("--servers") or collection_path.suffix != ".py":
+        return None
+    return True if "\npytestmark = pytest.mark.any_database" in collection_path.read_text() else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -57,8 +57,8 @@ def _as_postgres(folder: Path) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str]:
-    """A new PostgreSQL cluster, fsync on. Yields its DATABASE_URL."""
+def postgres(*, durable: bool = True) -> Iterator[str]:
+    """A new PostgreSQL cluster. Yields its DATABASE_URL. Not `durable`: it does not wait for its disk."""
     initdb, server = program("initdb"), program("postgres")
     with tempfile.TemporaryDirectory(prefix="costrouter-pg-") as name:
         folder = Path(name)
@@ -68,6 +68,8 @@ def postgres() -> Iterator[str]:
         command = [initdb, "-D", str(data), "-U", "costrouter", "--auth=trust", "--encoding=UTF8", "--no-locale", "-N"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)  # type: ignore[call-overload]
         options = ["-p", str(port), "-h", "127.0.0.1", "-k", str(folder), "-c", "max_connections=200"]
+        if not durable:
+            options += ["-c", "fsync=off", "-c", "full_page_writes=off"]
         with _running([server, "-D", str(data), *options], folder=folder, stop=signal.SIGINT, **user):
             url = f"postgres://costrouter@127.0.0.1:{port}/postgres"
             _wait(lambda: _accepts(url), "PostgreSQL")
@@ -165,9 +167,9 @@ def install() -> None:
 
 
 @contextlib.contextmanager
-def both() -> Iterator[dict[str, str]]:
+def both(*, durable: bool = True) -> Iterator[dict[str, str]]:
     """PostgreSQL and Redis at once: what they add to the environment."""
-    with postgres() as database_url, redis() as redis_url:
+    with postgres(durable=durable) as database_url, redis() as redis_url:
         yield {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
 
 
@@ -175,13 +177,14 @@ def main() -> int:
     """Run a command beside the servers; its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--install", action="store_true", help="Install missing servers, and run nothing.")
+    parser.add_argument("--quick", action="store_true", help="A PostgreSQL that does not wait for its disk.")
     parser.add_argument("command", nargs="*", help="What to run, after `--`.")
     options = parser.parse_args()
     if options.install:
         install()
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with both() as environment:
+    with both(durable=not options.quick) as environment:
         die = partial(die_with_parent, os.getpid(), signal.SIGTERM)
         command = subprocess.run(options.command, env={**os.environ, **environment}, check=False, preexec_fn=die)
         return command.returncode

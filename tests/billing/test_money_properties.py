@@ -16,6 +16,7 @@ from billing.sweep import sweep
 from billing.totals import rebuild_totals, sum_by_day
 from billing.writing import leases
 from billing.writing.items import CaptureItem, Granted, HoldItem
+from tests.cast.examples import examples
 from tests.cast.money import Bank, bank_fixture  # noqa: F401
 
 OWNERS = 3
@@ -185,7 +186,7 @@ class History:
         assert (row.spent_nanos, row.held_nanos) == (self.model.spent, self.model.budget_held())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=st.lists(steps, max_size=14))
 def test_books_and_model_agree_whatever_happens(bank: Bank, history):
     run = History(bank, bank._entries)
@@ -208,7 +209,7 @@ def day_totals() -> list[dict]:
     return [{name: value for name, value in row.items() if name != "id"} for row in rows.values()]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=st.lists(steps, min_size=4, max_size=10))
 def test_ledger_and_day_totals_can_be_rebuilt_from_the_records(bank: Bank, history):
     run = History(bank, bank._entries)

@@ -17,6 +17,7 @@ from billing.reports import usage
 from billing.reports.statement import LedgerLine, Statement, balance_before, entries_of, ledger, months, statement
 from billing.reports.usage import Period, month_of
 from billing.settlement import settle
+from tests.cast.examples import examples
 from tests.cast.money import Bank, bank_fixture  # noqa: F401
 
 TODAY = date(2026, 5, 14)
@@ -178,7 +179,7 @@ def test_who_the_operators_are_is_not_said(paper: Paper):
     assert [entry.member for entry in found] == ["", "alice@example.com", ""]
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     moves=st.lists(st.tuples(st.integers(0, 400), st.integers(-(10**16), 10**16)), max_size=12),
     costs=st.dictionaries(st.integers(0, 400), st.integers(0, 10**16), max_size=12),

@@ -21,6 +21,8 @@ from tests.cast.refusals import CHAT, error_of, post, refused
 from tests.cast.waiting import eventually
 from tests.doubles.upstream import COST, ask
 
+pytestmark = pytest.mark.any_database
+
 UNKNOWN_KEYS = {
     "no key": {},
     "an empty key": {"authorization": "Bearer"},

@@ -7,10 +7,13 @@ import json
 import struct
 
 import openai
+import pytest
 from google import genai
 from google.genai import types
 
 from tests.doubles.upstream import json_reply
+
+pytestmark = pytest.mark.any_database
 
 TEXTS = ["one text", "and another"]
 VECTORS = [[0.5, -0.25, 1.0], [0.0, 2.0, -4.0]]

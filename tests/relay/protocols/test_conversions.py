@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from relay.protocols import DIALECTS, ir
 from relay.protocols.base import Target
+from tests.cast.examples import examples
 from tests.doubles.conversations import Can, answer_of, answers, events_of, requests
 from tests.relay.protocols.anthropic.test_conversion import MESSAGES
 from tests.relay.protocols.chat.test_conversion_requests import CHAT
@@ -72,7 +73,7 @@ def blank(value: Any) -> bool:
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(st.data())
 def test_a_request_survives_from_one_to_the_other_and_back(one, other, data):
     common = CANS[one] & CANS[other]
@@ -103,7 +104,7 @@ def answered(name: str, answer: ir.Answer) -> ir.Answer:
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(st.data())
 def test_an_answer_survives_from_one_to_the_other_and_back(one, other, data):
     answer = data.draw(answers(replace(CANS[one] & CANS[other], made=frozenset()), model=MODEL))
@@ -138,7 +139,7 @@ def streamed(name: str, answer: ir.Answer, size: int) -> ir.Answer:
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(st.data(), st.integers(1, 5))
 def test_a_stream_survives_from_one_to_the_other_and_back(one, other, data, size):
     answer = data.draw(answers(replace(CANS[one] & CANS[other], made=frozenset()), model=MODEL))

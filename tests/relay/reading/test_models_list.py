@@ -25,6 +25,8 @@ from relay.reading.models_list import (
     shape_by_headers,
 )
 
+pytestmark = pytest.mark.any_database
+
 CREATED = 1_790_000_000
 
 

@@ -27,6 +27,8 @@ from tests.doubles.upstream import (
 )
 from tests.servers import free_port
 
+pytestmark = pytest.mark.any_database
+
 SECRET = "sk-upstream"  # the channel's credentials, see tests/cast/world.py
 LEAK = {"error": {"message": f"Incorrect API key provided: {SECRET}", "code": "leaked"}}
 

@@ -15,10 +15,11 @@ from relay.protocols.anthropic.errors import error_body, read_error, stream_erro
 from relay.protocols.anthropic.request import parse
 from relay.protocols.sse import data_of
 from relay.protocols.usage import anthropic_units, anthropic_usage
+from tests.cast.examples import examples
 from tests.doubles.upstream import split
 
 # How long an example takes depends on what else the machine does.
-unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 SEARCH = {"type": "web_search_20260318", "name": "web_search"}
 
 

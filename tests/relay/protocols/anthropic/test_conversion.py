@@ -20,10 +20,11 @@ from relay.protocols.anthropic.from_ir import tool_id
 from relay.protocols.anthropic.request import parse
 from relay.protocols.base import Target
 from relay.protocols.sse import Splitter
+from tests.cast.examples import examples
 from tests.doubles.conversations import EFFORTS, EVERYTHING, Can, answer_of, answers, events_of, requests
 
 # How long an example takes depends on what else the machine does.
-unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 SEED = "0123456789abcdef" * 2
 MESSAGES = Can(
     details=frozenset(),

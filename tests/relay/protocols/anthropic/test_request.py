@@ -13,9 +13,10 @@ from relay.errors import RelayError
 from relay.protocols.anthropic import request as anthropic
 from relay.protocols.anthropic.request import parse, parse_count, upstream_body
 from relay.protocols.base import Feature, Media, Target
+from tests.cast.examples import examples
 
 # How long an example takes depends on what else the machine does.
-unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 HELLO = [{"role": "user", "content": "hello"}]
 
 

@@ -26,6 +26,7 @@ from relay.protocols.bedrock.from_ir import tool_id
 from relay.protocols.eventstream import FAILURE
 from relay.protocols.sse import MAX_EVENT_BYTES
 from relay.protocols.usage import bedrock_units
+from tests.cast.examples import examples
 from tests.doubles.bedrock_frames import (
     SERVICE,
     START,
@@ -42,7 +43,7 @@ from tests.doubles.bedrock_frames import (
 )
 from tests.doubles.conversations import EVERYTHING, Can, answer_of, answers, events_of, requests
 
-unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 BEDROCK = DIALECTS["bedrock"]
 CLAUDE = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 NOVA = "amazon.nova-2-lite-v1:0"

@@ -12,10 +12,11 @@ from relay.protocols import DIALECTS
 from relay.protocols.gemini.answer import StreamReader, read_answer
 from relay.protocols.gemini.request import parse
 from relay.protocols.usage import gemini_units, gemini_usage
+from tests.cast.examples import examples
 from tests.doubles.upstream import split
 
 # How long an example takes depends on what else the machine does.
-unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 USAGE = {"promptTokenCount": 10, "candidatesTokenCount": 4, "totalTokenCount": 14}
 
 

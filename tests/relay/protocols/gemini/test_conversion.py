@@ -22,10 +22,11 @@ from relay.protocols.gemini.parts import NO_SIGNATURE, sealed
 from relay.protocols.gemini.request import parse
 from relay.protocols.gemini.to_ir import json_schema, to_ir
 from relay.protocols.sse import Splitter
+from tests.cast.examples import examples
 from tests.doubles.conversations import EVERYTHING, answer_of, answers, events_of, requests
 
 # How long an example takes depends on what else the machine does.
-unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 SEED = "0123456789abcdef0123456789abcdef"
 HELLO = [ir.Message("user", [ir.Text("hello")])]
 

@@ -17,11 +17,12 @@ from relay.protocols.gemini.from_ir import from_ir
 from relay.protocols.gemini.parts import unsealed
 from relay.protocols.gemini.request import parse
 from relay.protocols.sse import Splitter
+from tests.cast.examples import examples
 from tests.doubles.conversations import EVERYTHING, answers, events_of, requests
 from tests.relay.protocols.gemini.test_conversion import CAN
 
 # How long an example takes depends on what else the machine does.
-unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 CLIENT = parse(b'{"contents":[{}]}', "g:streamGenerateContent?alt=sse")
 TOP = {"contents", "systemInstruction", "tools", "toolConfig", "generationConfig"}
 

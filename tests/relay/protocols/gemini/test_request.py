@@ -17,9 +17,10 @@ from relay.protocols.gemini import count as gemini_count
 from relay.protocols.gemini import request as gemini
 from relay.protocols.gemini.errors import error_body, read_error, stream_error
 from relay.protocols.gemini.request import Options, parse, stream_content_type, upstream_body
+from tests.cast.examples import examples
 
 # How long an example takes depends on what else the machine does.
-unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 HELLO = [{"role": "user", "parts": [{"text": "hello"}]}]
 PATH = "gemini-2.5-flash:generateContent"
 NOT_COUNTS = [0, -1, -(10**30), 10**30, 1.5, 1e300, True, False, "5", [5], {}]

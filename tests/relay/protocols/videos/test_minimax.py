@@ -30,6 +30,8 @@ from tests.cast.world import USD
 from tests.doubles.studio import BYTES, studio_fixture  # noqa: F401
 from tests.doubles.upstream import json_reply
 
+pytestmark = pytest.mark.any_database
+
 ASK = {"model": "hailuo", "prompt": "a cat", "seconds": "10", "size": "1280x720"}
 EACH = USD * 8 // 100
 TASK = "106916112212032"
