@@ -242,17 +242,18 @@ def test_a_removed_member_loses_their_keys_and_an_owner_must_stay() -> None:
     assert ApiKey.objects.get(pk=cast.key.pk).enabled is False
 
 
-def test_suspending_organizations_is_numbered_for_the_relay() -> None:
+def test_suspending_and_activating_organizations_is_numbered_for_the_relay() -> None:
     client = operator()
     cast = acme()
     before = current_version()
 
-    client.post(
-        "/admin/accounts/organization/", {"_selected_action": [cast.organization.pk], "action": "suspend", "index": 0}
-    )
+    for number, (action, status) in enumerate((("suspend", "suspended"), ("activate", "active")), start=1):
+        client.post(
+            "/admin/accounts/organization/", {"_selected_action": [cast.organization.pk], "action": action, "index": 0}
+        )
 
-    assert Organization.objects.get(pk=cast.organization.pk).status == "suspended"
-    assert current_version() == before + 1
+        assert Organization.objects.get(pk=cast.organization.pk).status == status
+        assert current_version() == before + number
 
 
 def test_an_organizations_page_costs_no_query_a_member_and_whose_a_membership_is_stays() -> None:

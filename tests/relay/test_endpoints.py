@@ -37,7 +37,7 @@ def test_a_row_names_what_exists(endpoint):
     assert callable(_HANDLERS[endpoint.handler])
     assert set(endpoint.units) <= set(UNITS)
     assert bool(endpoint.units) == (endpoint.meter not in (None, "free"))
-    if endpoint.handler in ("pipeline.forward", "uploads.forward", "conversations.respond", "counting.count_tokens"):
+    if endpoint.handler.startswith("exchange.") or endpoint.handler == "reading.counting.count_tokens":
         assert endpoint.protocol in DIALECTS
 
 

@@ -215,6 +215,8 @@ def test_azures_classic_api_names_deployment_and_version(base: str, dialect: str
         ),
         ("jina", "https://api.jina.ai/v1", "rerank", {}, "https://api.jina.ai/v1/rerank"),
         ("jina", "https://api.jina.ai/v1", "embeddings", {}, "https://api.jina.ai/v1/embeddings"),
+        ("minimax", "https://api.minimax.io/v1", "chat", {}, "https://api.minimax.io/v1/chat/completions"),
+        ("minimax", "https://api.minimax.io", "videos_minimax", {}, "https://api.minimax.io/v1/video_generation"),
     ],
 )
 def test_where_a_request_goes(provider: str, base: str, dialect: str, given: dict[str, Any], url: str) -> None:
@@ -232,6 +234,7 @@ def test_where_a_request_goes(provider: str, base: str, dialect: str, given: dic
         ("gemini", "gemini", {"x-goog-api-key": "k"}),
         ("cohere", "rerank", {"authorization": "Bearer k"}),
         ("jina", "rerank", {"authorization": "Bearer k"}),
+        ("minimax", "chat", {"authorization": "Bearer k"}),
         ("vertex", "gemini", {}),
         ("bedrock", "bedrock", {}),
     ],
