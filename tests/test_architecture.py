@@ -23,6 +23,7 @@ from costrouter.lib.units import UNITS, per_text
 from relay.endpoints import ENDPOINTS
 from relay.exchange.convert import NEAREST
 from relay.protocols import DIALECTS
+from relay.protocols.error_shapes import family
 from relay.reading.account import _OUTPUT_UNITS
 from relay.reading.models_list import _PRICE_NAMES
 from relay.upstream.providers import PROVIDERS
@@ -221,6 +222,16 @@ def test_every_dialect_is_taken_by_a_provider() -> None:
     assert taken - set(DIALECTS) - {"videos", "realtime"} == {"cohere_embed", "videos_minimax"}
 
 
+def test_every_dialect_has_its_shape_of_errors() -> None:
+    """A dialect that nobody names has OpenAI's: these are meant to."""
+    openais = {name for name in DIALECTS if family(name) == "openai"}
+
+    assert openais == {
+        *("chat", "completions", "responses", "responses_compact", "bedrock", "embeddings", "rerank", "moderations"),
+        *("images", "image_edits", "image_variations", "speech", "transcriptions", "translations"),
+    }
+
+
 def test_every_conversation_has_neighbours() -> None:
     converted = {name for name, dialect in DIALECTS.items() if dialect.conversation is not None}
 
@@ -292,7 +303,7 @@ NO_PAGE = {
 }
 # Pages for people who are in no organization, or not in this one.
 FOR_OTHERS = {"organization-new", "organization-switch", "invitation"}
-CONSOLE: dict[str, Any] = {pattern.name: pattern for pattern in console_urls.urlpatterns}  # type: ignore[misc]
+CONSOLE: dict[str, Any] = {pattern.name: pattern for pattern in console_urls.urlpatterns}
 
 
 def test_every_page_of_the_console_is_looked_at() -> None:
@@ -334,7 +345,7 @@ def actions() -> list[tuple[str, str, str, ast.expr | None]]:
                     given = {word.arg: word.value for word in call.keywords}
                     address = ast.literal_eval(given["url_path"]) if "url_path" in given else ""
                     name = str(file.relative_to(ROOT))
-                    found.append((name, node.name, address, given.get("permissions")))  # type: ignore[attr-defined]
+                    found.append((name, node.name, address, given.get("permissions")))
     return found
 
 
@@ -377,3 +388,19 @@ def test_every_resource_of_the_api_has_a_path() -> None:
     resources = {view for view in written if any(hasattr(getattr(view, m, None), "operation") for m in methods)}
     assert {view.__name__ for view in resources - served} == set()
     assert len(resources) > 40
+
+
+def test_every_path_of_the_api_is_asked_for_in_tests() -> None:
+    """Each word of it, by a test that asks for it by name and not for all there is."""
+    files = [file for file in (ROOT / "tests" / "api").glob("test_*.py") if file.name != "test_access.py"]
+    text = "".join(file.read_text() for file in files)
+    words = {
+        word
+        for pattern in api_urls.urlpatterns
+        if getattr(getattr(pattern, "callback", None), "view_class", None) is not None
+        for word in str(pattern.pattern).split("/")
+        if re.fullmatch(r"[a-z-]+", word)
+    }
+
+    assert [word for word in sorted(words) if not re.search(rf"""["'/]{word}["'/?]""", text)] == []
+    assert len(words) > 40
