@@ -1,3 +1,5 @@
+"""Accounts, as Django finds them."""
+
 from django.apps import AppConfig
 
 

@@ -1,3 +1,5 @@
+"""Billing, as Django finds it."""
+
 from django.apps import AppConfig
 
 

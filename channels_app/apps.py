@@ -1,3 +1,5 @@
+"""Channels, as Django finds them."""
+
 from django.apps import AppConfig
 
 

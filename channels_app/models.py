@@ -14,7 +14,7 @@ from costrouter.lib.upstreams import KINDS
 
 
 class Provider(models.TextChoices):
-    """The kinds of upstream: the rows of `costrouter.lib.upstreams.KINDS`, each with its file in `relay/providers/`."""
+    """The kinds of upstream: rows of `costrouter.lib.upstreams.KINDS`, each a file in `relay/upstream/providers/`."""
 
     OPENAI_COMPATIBLE = "openai_compatible", KINDS["openai_compatible"].label
     OPENAI = "openai", KINDS["openai"].label

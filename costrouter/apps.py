@@ -1,3 +1,5 @@
+"""The project, as Django finds it."""
+
 from django.apps import AppConfig
 
 

@@ -162,6 +162,11 @@ _CASTS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def outside(name: str) -> str:
+    """What the environment has under a name that is no row of the table, stripped; "" where it has nothing."""
+    return os.environ.get(name, "").strip()
+
+
 def load(*, environment: Mapping[str, str] | None = None) -> Given:
     """Read the table. Secrets that `make setup` generated stand in `VAR_DIR/secrets.env`; the environment itself wins.
 

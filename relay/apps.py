@@ -1,3 +1,5 @@
+"""The relay, as Django finds it."""
+
 from django.apps import AppConfig
 
 

@@ -1,4 +1,4 @@
-"""Which entry of the `genai-prices` data a model's price is taken from. Pure, like `price_seed`.
+"""Which entry of the `genai-prices` data a model's price is taken from. Pure, like `billing.pricing.seed`.
 
 An entry has an id and a clause that tells which names it stands for ("starts with gpt-4o-mini"). Resellers list
 the makers' models too, so of several entries for a name the maker's wins: the provider whose own clause claims it.

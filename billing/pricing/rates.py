@@ -151,8 +151,13 @@ def _resolve(units: Mapping[str, Decimal]) -> dict[str, Decimal]:
     return resolved
 
 
+def exact_nanos(usd: Decimal | str, *, quantity: int, per: int) -> Fraction:
+    """What a quantity costs at so many USD for `per` of it, in nanos, before rate and rounding."""
+    return Fraction(usd) * NANOS_PER_USD * quantity / per
+
+
 def _nanos_each(name: str, usd: Decimal, rate: Decimal) -> Fraction:
-    return Fraction(usd) * NANOS_PER_USD * Fraction(rate) / UNITS[name].per
+    return exact_nanos(usd, quantity=1, per=UNITS[name].per) * Fraction(rate)
 
 
 def prices_problem(units: object) -> str | None:

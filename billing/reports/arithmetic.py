@@ -11,6 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from billing.pricing.rates import exact_nanos
 from costrouter.lib.money import MAX_NANOS, NANOS_PER_USD, divide_half_up
 from costrouter.lib.units import UNITS, per_text
 
@@ -83,7 +84,7 @@ def arithmetic(lines: Iterable[Mapping[str, Any]], rate: Decimal, cost_nanos: in
             quantity=int(line["quantity"]),
             price=str(line["price"]),
             per=int(line["per"]),
-            nanos=Fraction(str(line["price"])) * NANOS_PER_USD * int(line["quantity"]) / int(line["per"]),
+            nanos=exact_nanos(str(line["price"]), quantity=int(line["quantity"]), per=int(line["per"])),
         )
         for line in lines
     )

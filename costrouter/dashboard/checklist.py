@@ -5,7 +5,6 @@ An item that does not concern this installation is done: the embedded default ne
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from billing.models import DayTotal, Price
 from channels_app.models import ChannelModel, ModelGroup, Provider
 from costrouter.admin.base import page_url
 from costrouter.dashboard.channels import Row
+from costrouter.env import outside
 from costrouter.sign_in.staff import FACTORS
 
 HIDDEN = "checklist_hidden"
@@ -130,7 +130,7 @@ def _items(user: Any, rows: list[Row]) -> list[Item]:
             _("%(names)s came from a file of this machine: another one would not know them. See %(docs)s.")
             % {"names": ", ".join(_SECRETS), "docs": _DOCS},
             "",
-            not production or all(os.environ.get(name) for name in _SECRETS),
+            not production or all(outside(name) for name in _SECRETS),
             "channels_app.change_channel",
         ),
         Item(

@@ -1,4 +1,4 @@
-"""THE table of upstream kinds: what an operator may choose for a channel. How each is spoken to: `relay/providers/`."""
+"""THE table of upstream kinds: what an operator may choose for a channel. Their words: `relay/upstream/providers/`."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from typing import Any
 
-from costrouter.env import BASE_DIR, load
+from costrouter.env import BASE_DIR, load, outside
 from costrouter.serve.supervisor import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "costrouter.settings")
@@ -40,7 +40,7 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa:
 
 def on_starting(server: Any) -> None:
     """Refuse to start on a wrong or missing setting. `manage.py up` has checked already."""
-    if os.environ.get("COSTROUTER_CHECKED") == "1":
+    if outside("COSTROUTER_CHECKED") == "1":
         return
     check = [sys.executable, str(BASE_DIR / "manage.py"), "check", "--fail-level", "ERROR"]
     if subprocess.run(check, check=False, stdout=subprocess.DEVNULL).returncode:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from django.conf import settings
 
 from accounts.selectors import key_by_digest
 from channels_app.models import Channel, Provider
+from costrouter.env import outside
 from costrouter.lib.crypto import key_digest
 from costrouter.lib.ids import password as new_password
 from costrouter.serve.secretfile import write_private
@@ -60,7 +60,7 @@ def demo() -> Result | None:
         if result.admin_password:
             write_private(password_file(), password + "\n")
         write_private(key_file(), f"{result.api_key}\n")
-    openai_key = os.environ.get("OPENAI_API_KEY", "").strip()
+    openai_key = outside("OPENAI_API_KEY")
     if openai_key and not Channel.objects.filter(provider=Provider.OPENAI).exists():
         upstream = Upstream(provider=Provider.OPENAI, key=openai_key, models=OPENAI_MODELS)
         bootstrap(upstream=upstream, with_key=False, organization_name=ORGANIZATION)

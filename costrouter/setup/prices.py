@@ -1,4 +1,4 @@
-"""Prices and catalogue entries from the `genai-prices` data: `billing.price_*` decide, this reads and writes.
+"""Prices and catalogue entries from the `genai-prices` data: `billing.pricing` decide, this reads and writes.
 
 Seeding twice appends nothing the second time.
 """

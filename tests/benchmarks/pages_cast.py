@@ -17,7 +17,7 @@ from billing.models import Budget, Hold, LedgerEntry, Price, RefusalTally, Usage
 from billing.redemption import create_batch
 from channels_app.models import CatalogueModel, Channel, ModelGroup
 from channels_app.services import set_channels_status
-from tests.benchmarks.pages import ADMIN_ALSO, ALSO, LEFT_OUT
+from tests.benchmarks.pages_left import ADMIN_ALSO, ALSO, LEFT_OUT
 
 
 @dataclass

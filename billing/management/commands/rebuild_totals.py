@@ -1,3 +1,5 @@
+"""`manage.py rebuild_totals`."""
+
 from __future__ import annotations
 
 import json

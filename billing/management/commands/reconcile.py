@@ -1,3 +1,5 @@
+"""`manage.py reconcile`."""
+
 from __future__ import annotations
 
 import json

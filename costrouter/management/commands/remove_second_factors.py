@@ -1,3 +1,5 @@
+"""`manage.py remove_second_factors`."""
+
 from __future__ import annotations
 
 from typing import Any

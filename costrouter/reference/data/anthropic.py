@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from costrouter.reference.data import common
+from costrouter.reference.data import parameters
 from costrouter.reference.shapes import Call, Doc, Param, need
 
 _MODELS = ("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5")
@@ -39,11 +39,11 @@ MESSAGES = Doc(
     _("Creates a message in Anthropic's format with streaming, tools, thinking and prompt caching."),
     "Anthropic",
     (
-        common.MODEL,
+        parameters.MODEL,
         need("max_tokens", "integer", _("Maximum number of output tokens. 0 only fills the prompt cache.")),
         *_MESSAGES,
         Param("stop_sequences", "array<string>", _("Texts at which the answer ends.")),
-        common.STREAM,
+        parameters.STREAM,
         Param("temperature", "number", _("Sampling temperature, for models that still take it.")),
         Param("metadata.user_id", "string", _("An anonymous name of your end user, for the provider.")),
         Param("service_tier", "string", _("Whether reserved capacity may be used."), values=("auto", "standard_only")),
@@ -52,10 +52,10 @@ MESSAGES = Doc(
         ),
     ),
     (
-        common.ID,
+        parameters.ID,
         Param("type", "string", _("Always message.")),
         Param("role", "string", _("Always assistant.")),
-        common.MODEL_FIELD,
+        parameters.MODEL_FIELD,
         Param("content", "array<object>", _("Blocks: text, tool_use, thinking.")),
         Param("content[].type", "string", _("The kind of block.")),
         Param("content[].text", "string", _("Of a text block: the text.")),
@@ -126,9 +126,9 @@ MESSAGES = Doc(
             "anthropic-version and anthropic-beta pass through to an Anthropic upstream. The request ID is in "
             "request-id too."
         ),
-        common.CAPPED,
-        common.CONVERTED,
-        common.STORED,
+        parameters.CAPPED,
+        parameters.CONVERTED,
+        parameters.STORED,
     ),
     sdk="anthropic",
     beyond=frozenset({"temperature"}),
@@ -139,7 +139,7 @@ COUNT_TOKENS = Doc(
     _("Count Message Tokens"),
     _("Counts the tokens that a message would use, without making one. It is free."),
     "Anthropic",
-    (common.MODEL, *_MESSAGES),
+    (parameters.MODEL, *_MESSAGES),
     (Param("input_tokens", "integer", _("Tokens of messages, system prompt and tools together.")),),
     {"input_tokens": 8},
     Call("client.messages.count_tokens", after=("print(response.input_tokens)",)),

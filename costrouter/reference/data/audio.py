@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from costrouter.reference.data import common
+from costrouter.reference.data import parameters
 from costrouter.reference.shapes import Binary, Call, Code, Doc, File, Param, need
 
 _MP3 = File("speech.mp3", "audio/mpeg")
@@ -21,7 +21,7 @@ SPEECH = Doc(
     _("Reads a text aloud, sent while it is spoken."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         need("input", "string", _("The text to read. Its characters are charged.")),
         need("voice", "string", _("Who reads it, such as alloy, coral, nova or sage.")),
         Param("instructions", "string", _("How to read it.")),
@@ -61,7 +61,7 @@ TRANSCRIPTIONS = Doc(
     _("Writes down what is said in a recording, in its own language."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         _FILE,
         Param("language", "string", _("The language that is spoken, as two letters.")),
         Param("prompt", "string", _("A text to guide style and spelling.")),
@@ -74,14 +74,14 @@ TRANSCRIPTIONS = Doc(
         _TEMPERATURE,
         Param("timestamp_granularities[]", "array<string>", _("With verbose_json: word, segment, or both.")),
         Param("include[]", "array<string>", _("More to tell: logprobs.")),
-        common.STREAM,
+        parameters.STREAM,
     ),
     (
         Param("text", "string", _("What was said.")),
         Param("usage", "object", _("Seconds or tokens, as the model counts.")),
         Param("usage.type", "string", _("Which of the two."), values=("duration", "tokens")),
         Param("usage.seconds", "number", _("Of a duration: how long the recording is.")),
-        common.COST,
+        parameters.COST,
     ),
     {"text": "Hello world.", "usage": {"type": "duration", "seconds": 1, "cost": 0.0001}},
     Call("client.audio.transcriptions.create", {"model": Code("MODEL"), "file": _OPEN_PY}, ("print(response.text)",)),
@@ -99,7 +99,7 @@ TRANSCRIPTIONS = Doc(
         'data: {"type":"transcript.text.done","text":"Hello world.","usage":{"type":"tokens","input_tokens":14,'
         '"output_tokens":5,"total_tokens":19}}\n\n'
     ),
-    notes=(_("Charged by the second, or by tokens, as the model's price says."), _MEASURED, common.ANSWER_HEADERS),
+    notes=(_("Charged by the second, or by tokens, as the model's price says."), _MEASURED, parameters.ANSWER_HEADERS),
 )
 
 TRANSLATIONS = Doc(
@@ -108,7 +108,7 @@ TRANSLATIONS = Doc(
     _("Writes down in English what is said in a recording of any language."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         _FILE,
         Param("prompt", "string", _("A text, in English, to guide style and spelling.")),
         Param(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from costrouter.reference.data import common
+from costrouter.reference.data import parameters
 from costrouter.reference.shapes import Call, Doc, Param, need
 
 _COMPLETION = "chatcmpl-8f2c"
@@ -19,7 +19,7 @@ CHAT = Doc(
     _("Creates a model response from conversation history with streaming, tools, and usage accounting."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         need("messages", "array<object>", _("The conversation so far, oldest message first.")),
         need(
             "messages[].role",
@@ -36,10 +36,10 @@ CHAT = Doc(
         Param("messages[].tool_call_id", "string", _("In a tool's message: the call that it answers.")),
         Param("max_tokens", "integer", _("Maximum number of output tokens.")),
         Param("max_completion_tokens", "integer", _("The same under its newer name, reasoning included.")),
-        common.TEMPERATURE,
-        common.TOP_P,
-        common.STREAM,
-        common.INCLUDE_USAGE,
+        parameters.TEMPERATURE,
+        parameters.TOP_P,
+        parameters.STREAM,
+        parameters.INCLUDE_USAGE,
         Param("n", "integer", _("How many answers to make, at most 128. Each is charged.")),
         Param("stop", "string | array<string>", _("Texts at which the answer ends.")),
         Param("tools", "array<object>", _("Functions that the model may call. Support depends on the model.")),
@@ -67,15 +67,15 @@ CHAT = Doc(
         Param("presence_penalty", "number", _("Above 0, words that were said at all become less likely.")),
         Param("logprobs", "boolean", _("Tell the probability of each token.")),
         Param("top_logprobs", "integer", _("How many likely tokens to tell for each place.")),
-        common.SERVICE_TIER,
-        common.PROMPT_CACHE_KEY,
-        common.SAFETY,
+        parameters.SERVICE_TIER,
+        parameters.PROMPT_CACHE_KEY,
+        parameters.SAFETY,
     ),
     (
-        common.ID,
-        common.OBJECT,
-        common.CREATED,
-        common.MODEL_FIELD,
+        parameters.ID,
+        parameters.OBJECT,
+        parameters.CREATED,
+        parameters.MODEL_FIELD,
         Param("choices", "array<object>", _("The answers; one unless n asked for more.")),
         Param("choices[].index", "integer", _("Which of them it is.")),
         Param("choices[].message.role", "string", _("Always assistant.")),
@@ -97,7 +97,7 @@ CHAT = Doc(
             "integer",
             _("Of those written, how many were thoughts."),
         ),
-        common.COST,
+        parameters.COST,
     ),
     {
         "id": _COMPLETION,
@@ -129,10 +129,10 @@ CHAT = Doc(
         "data: [DONE]\n\n"
     ),
     notes=(
-        common.ANSWER_HEADERS,
-        common.CAPPED,
-        common.CONVERTED,
-        common.STORED,
+        parameters.ANSWER_HEADERS,
+        parameters.CAPPED,
+        parameters.CONVERTED,
+        parameters.STORED,
         _("store is always sent as false: nothing is kept at the provider."),
     ),
 )
@@ -143,7 +143,7 @@ COMPLETIONS = Doc(
     _("Continues a text, for base models and code infilling that know no chat."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         need(
             "prompt",
             "string | array<string> | array<integer>",
@@ -151,8 +151,8 @@ COMPLETIONS = Doc(
         ),
         Param("suffix", "string", _("What comes after the gap that the model fills.")),
         Param("max_tokens", "integer", _("Maximum number of output tokens; 16 where it is not said.")),
-        common.TEMPERATURE,
-        common.TOP_P,
+        parameters.TEMPERATURE,
+        parameters.TOP_P,
         Param("n", "integer", _("Answers to each prompt, at most 128. Each is charged.")),
         Param("best_of", "integer", _("No more than n.")),
         Param("echo", "boolean", _("Repeat the prompt before the answer.")),
@@ -161,15 +161,15 @@ COMPLETIONS = Doc(
         Param("frequency_penalty", "number", _("Above 0, words that were said often become less likely.")),
         Param("presence_penalty", "number", _("Above 0, words that were said at all become less likely.")),
         Param("seed", "integer", _("Asks for the same answer to the same request.")),
-        common.STREAM,
-        common.INCLUDE_USAGE,
-        common.USER,
+        parameters.STREAM,
+        parameters.INCLUDE_USAGE,
+        parameters.USER,
     ),
     (
-        common.ID,
-        common.OBJECT,
-        common.CREATED,
-        common.MODEL_FIELD,
+        parameters.ID,
+        parameters.OBJECT,
+        parameters.CREATED,
+        parameters.MODEL_FIELD,
         Param("choices", "array<object>", _("The continuations.")),
         Param("choices[].index", "integer", _("Which of them it is.")),
         Param("choices[].text", "string", _("The text that was added.")),
@@ -178,7 +178,7 @@ COMPLETIONS = Doc(
         Param("usage.prompt_tokens", "integer", _("Tokens read.")),
         Param("usage.completion_tokens", "integer", _("Tokens written.")),
         Param("usage.total_tokens", "integer", _("Both together.")),
-        common.COST,
+        parameters.COST,
     ),
     {
         "id": "cmpl-5b1d",
@@ -199,7 +199,7 @@ COMPLETIONS = Doc(
     ),
     notes=(
         _("Only channels that speak this API serve it; it is not converted. New work is better off with chat."),
-        common.ANSWER_HEADERS,
+        parameters.ANSWER_HEADERS,
     ),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from costrouter.reference.data import common
+from costrouter.reference.data import parameters
 from costrouter.reference.shapes import Call, Code, Doc, Param, need
 
 _MODELS = ("gemini-3.8-flash", "gemini-2.5-flash", "gemini-2.5-pro")
@@ -62,8 +62,8 @@ _ASKED = {"model": Code("MODEL"), "contents": "Hello"}
 _NOTES = (
     _("The same under /v1/models, where newer releases of Google's SDK call it."),
     _("cachedContent, tuned models and files of Google's storage name state at the provider, and are refused."),
-    common.CAPPED,
-    common.CONVERTED,
+    parameters.CAPPED,
+    parameters.CONVERTED,
 )
 
 GENERATE = Doc(

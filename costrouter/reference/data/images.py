@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from costrouter.reference.data import common
+from costrouter.reference.data import parameters
 from costrouter.reference.shapes import Call, Code, Doc, File, Param, need
 
 _MODELS = ("gpt-image-2", "gpt-image-1.5", "gpt-image-1-mini")
@@ -29,12 +29,12 @@ _LOOKS = (
     Param("output_format", "string", _("The format of the image."), values=("png", "jpeg", "webp", "gif")),
     Param("output_compression", "integer", _("For jpeg and webp: from 0 to 100.")),
     Param("partial_images", "integer", _("While it streams: how many unfinished images to send, at most 3.")),
-    common.STREAM,
+    parameters.STREAM,
     Param("response_format", "string", _("For older models: a link, or base64."), values=("url", "b64_json")),
-    common.USER,
+    parameters.USER,
 )
 _FIELDS = (
-    common.CREATED,
+    parameters.CREATED,
     Param("data", "array<object>", _("The images.")),
     Param("data[].b64_json", "string", _("The image, base64.")),
     Param("data[].url", "string", _("A link to it, where response_format asked for one.")),
@@ -43,11 +43,11 @@ _FIELDS = (
     Param("usage.input_tokens", "integer", _("Tokens read.")),
     Param("usage.output_tokens", "integer", _("Tokens of the image.")),
     Param("usage.total_tokens", "integer", _("Both together.")),
-    common.COST,
+    parameters.COST,
 )
 _NOTES = (
     _("Charged by the image, or by tokens, as the model's price says. Only channels that speak this API serve it."),
-    common.ANSWER_HEADERS,
+    parameters.ANSWER_HEADERS,
 )
 
 
@@ -86,7 +86,7 @@ GENERATIONS = Doc(
     _("Makes images from a prompt, whole or streamed as they take shape."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         need("prompt", "string", _("What to see.")),
         *_LOOKS,
         Param("moderation", "string", _("How strictly prompts are judged."), values=("auto", "low")),
@@ -110,7 +110,7 @@ EDITS = Doc(
     _("Makes images from images: changes them, or joins several."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         need("image", "file | array<file>", _("1 to 16 images; several as image[].")),
         need("prompt", "string", _("What to change.")),
         Param("mask", "file", _("A PNG whose clear parts say where to change the first image.")),
@@ -148,15 +148,15 @@ VARIATIONS = Doc(
     _("Makes images that resemble one."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         need("image", "file", _("The image to vary: a square PNG.")),
         _N,
         _SIZE,
         Param("response_format", "string", _("A link, or base64."), values=("url", "b64_json")),
-        common.USER,
+        parameters.USER,
     ),
     (
-        common.CREATED,
+        parameters.CREATED,
         Param("data", "array<object>", _("The images.")),
         Param("data[].url", "string", _("A link to it.")),
         Param("data[].b64_json", "string", _("The image, base64, where response_format asked for it.")),

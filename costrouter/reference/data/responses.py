@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from costrouter.reference.data import common
+from costrouter.reference.data import parameters
 from costrouter.reference.shapes import Call, Doc, Param, need
 
 _ID = "resp_0192f3a4b5c6d7e8f901a2b3c4d5e6f7"
@@ -20,7 +20,7 @@ _USAGE_FIELDS = (
     Param("usage.input_tokens", "integer", _("Tokens read, cached ones included.")),
     Param("usage.output_tokens", "integer", _("Tokens written, reasoning included.")),
     Param("usage.total_tokens", "integer", _("Both together.")),
-    common.COST,
+    parameters.COST,
 )
 
 RESPONSES = Doc(
@@ -29,7 +29,7 @@ RESPONSES = Doc(
     _("Creates a model response from text, images and tools; CostRouter keeps the conversation for you to continue."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         need(
             "input", "string | array<object>", _("A text, or items: messages, tool calls and their outputs, reasoning.")
         ),
@@ -48,7 +48,7 @@ RESPONSES = Doc(
         Param("previous_response_id", "string", _("Continues an answer that your organization had from CostRouter.")),
         Param("store", "boolean", _("Keep this turn, so that it can be continued. True unless it is said.")),
         Param("max_output_tokens", "integer", _("Maximum number of output tokens, reasoning included.")),
-        common.STREAM,
+        parameters.STREAM,
         Param(
             "tools", "array<object>", _("Functions and custom tools; web_search where the model has a price for it.")
         ),
@@ -73,23 +73,23 @@ RESPONSES = Doc(
         Param("text.format", "object", _("json_schema for an answer of a given shape.")),
         Param("text.verbosity", "string", _("How long the answer is."), values=("low", "medium", "high")),
         Param("include", "array<string>", _("More to tell, such as reasoning.encrypted_content.")),
-        common.TEMPERATURE,
-        common.TOP_P,
+        parameters.TEMPERATURE,
+        parameters.TOP_P,
         Param("top_logprobs", "integer", _("How many likely tokens to tell for each place.")),
         Param(
             "truncation", "string", _("Whether a conversation that is too long is cut."), values=("auto", "disabled")
         ),
         Param("metadata", "object", _("Up to 16 texts of your own that come back with the answer.")),
-        common.SERVICE_TIER,
-        common.PROMPT_CACHE_KEY,
-        common.SAFETY,
+        parameters.SERVICE_TIER,
+        parameters.PROMPT_CACHE_KEY,
+        parameters.SAFETY,
     ),
     (
         Param("id", "string", _("The answer's ID, for previous_response_id. CostRouter gives it.")),
-        common.OBJECT,
+        parameters.OBJECT,
         Param("created_at", "integer", _("When it was made, in seconds since 1970.")),
         Param("status", "string", _("How it ended."), values=("completed", "incomplete", "failed", "in_progress")),
-        common.MODEL_FIELD,
+        parameters.MODEL_FIELD,
         Param("output", "array<object>", _("Items: messages, tool calls, reasoning.")),
         Param("output[].type", "string", _("message, function_call, reasoning, and others.")),
         Param("output[].content", "array<object>", _("Of a message: its parts.")),
@@ -143,9 +143,9 @@ RESPONSES = Doc(
             "store: false to keep none. Nothing is stored at the provider."
         ),
         _("conversation, prompt templates, background answers and tools that run at the provider are refused."),
-        common.ANSWER_HEADERS,
-        common.CAPPED,
-        common.CONVERTED,
+        parameters.ANSWER_HEADERS,
+        parameters.CAPPED,
+        parameters.CONVERTED,
     ),
 )
 
@@ -155,17 +155,17 @@ COMPACT = Doc(
     _("Shortens a long conversation to its user messages and one sealed item that stands for the rest."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         need(
             "input", "string | array<object>", _("The conversation, as for Create Response. Or name a previous answer.")
         ),
         Param("instructions", "string", _("The system message of the conversation.")),
         Param("previous_response_id", "string", _("An answer that your organization had from CostRouter.")),
-        common.PROMPT_CACHE_KEY,
+        parameters.PROMPT_CACHE_KEY,
     ),
     (
-        common.ID,
-        common.OBJECT,
+        parameters.ID,
+        parameters.OBJECT,
         Param("created_at", "integer", _("When it was made, in seconds since 1970.")),
         Param("output", "array<object>", _("The shorter conversation: the input of your next request.")),
         Param("usage", "object", _("Token usage statistics of the compaction.")),
@@ -185,7 +185,7 @@ COMPACT = Doc(
     notes=(
         _("Only channels that speak the Responses API serve it; it is not converted."),
         _("Answers of a compaction are not kept: send its output with your next request."),
-        common.ANSWER_HEADERS,
+        parameters.ANSWER_HEADERS,
     ),
 )
 

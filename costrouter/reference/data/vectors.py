@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
-from costrouter.reference.data import common
+from costrouter.reference.data import parameters
 from costrouter.reference.shapes import Call, Code, Doc, Param, need
 
 EMBEDDINGS = Doc(
@@ -13,7 +13,7 @@ EMBEDDINGS = Doc(
     _("Turns texts into vectors, to search, cluster and compare them."),
     "OpenAI",
     (
-        common.MODEL,
+        parameters.MODEL,
         need(
             "input",
             "string | array<string> | array<integer> | array<array<integer>>",
@@ -21,18 +21,18 @@ EMBEDDINGS = Doc(
         ),
         Param("dimensions", "integer", _("How many numbers a vector has, where the model leaves a choice.")),
         Param("encoding_format", "string", _("Numbers as JSON, or packed."), values=("float", "base64")),
-        common.USER,
+        parameters.USER,
     ),
     (
-        common.OBJECT,
+        parameters.OBJECT,
         Param("data", "array<object>", _("One embedding for each input, in their order.")),
         Param("data[].index", "integer", _("Which input it is of.")),
         Param("data[].embedding", "array<number> | string", _("The vector; a string for base64.")),
-        common.MODEL_FIELD,
+        parameters.MODEL_FIELD,
         Param("usage", "object", _("Token usage statistics.")),
         Param("usage.prompt_tokens", "integer", _("Tokens read.")),
         Param("usage.total_tokens", "integer", _("The same: nothing is written.")),
-        common.COST,
+        parameters.COST,
     ),
     {
         "object": "list",
@@ -47,7 +47,7 @@ EMBEDDINGS = Doc(
     notes=(
         _("Gemini's embedding models answer here too, converted."),
         _("Some upstreams (Jina, Voyage) take objects with a text or an image as input; they pass on."),
-        common.ANSWER_HEADERS,
+        parameters.ANSWER_HEADERS,
     ),
 )
 
@@ -63,7 +63,7 @@ RERANK = Doc(
     _("Orders documents by how well they answer a query, in the words of Cohere and Jina."),
     "Cohere, Jina",
     (
-        common.MODEL,
+        parameters.MODEL,
         need("query", "string", _("What the documents should answer.")),
         need("documents", "array<string> | array<object>", _("1 to 10,000 texts, or objects with a text.")),
         Param("top_n", "integer", _("How many of the best to return.")),
@@ -71,15 +71,15 @@ RERANK = Doc(
         Param("max_tokens_per_doc", "integer", _("Longer documents are cut.")),
     ),
     (
-        common.ID,
-        common.MODEL_FIELD,
+        parameters.ID,
+        parameters.MODEL_FIELD,
         Param("results", "array<object>", _("The best documents, best first.")),
         Param("results[].index", "integer", _("Its place in documents.")),
         Param("results[].relevance_score", "number", _("How well it answers, from 0 to 1.")),
         Param("results[].document", "object", _("The document, where return_documents asked for it.")),
         Param("meta", "object", _("What Cohere counted: search units.")),
         Param("usage", "object", _("What was charged.")),
-        common.COST,
+        parameters.COST,
     ),
     {
         "id": "0f9b6a54",
@@ -94,7 +94,7 @@ RERANK = Doc(
     notes=(
         _("A search is a query with up to 100 documents; a long document counts as several. Some models count tokens."),
         _("OpenAI's SDK has no rerank of its own: its post() sends any path with your key."),
-        common.ANSWER_HEADERS,
+        parameters.ANSWER_HEADERS,
     ),
     beyond=frozenset({"query", "documents", "top_n", "return_documents", "max_tokens_per_doc", "model"}),
 )
@@ -113,8 +113,8 @@ MODERATIONS = Doc(
         need("input", "string | array<string> | array<object>", _("A text, several, or text and image_url parts.")),
     ),
     (
-        common.ID,
-        common.MODEL_FIELD,
+        parameters.ID,
+        parameters.MODEL_FIELD,
         Param("results", "array<object>", _("One for each input.")),
         Param("results[].flagged", "boolean", _("Whether any category applies.")),
         Param("results[].categories", "object", _("Category → whether it applies.")),
