@@ -48,6 +48,8 @@ PROPERTIES = $(shell grep -rlE "@given|RuleBasedStateMachine|schemathesis" tests
 
 # Tests have a folder and secrets of their own, so they never touch what `make run` made.
 test: export VAR_DIR := $(CURDIR)/var/test
+# What pytest makes of asserts is kept for the next process, even where the environment keeps no bytecode.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	@$(PY) -m costrouter.secretfile
 	@$(PY) -m tests.servers --install

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import importlib
 import os
 import secrets
@@ -28,6 +29,8 @@ import httpx
 import pytest
 import uvicorn
 import uvloop
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, run_checks
 from django.core.management.color import no_style
 from django.db import connection, transaction
 from django.test import Client, TransactionTestCase
@@ -38,6 +41,12 @@ from tests.cast.examples import examples
 from tests.cast.waiting import eventually
 from tests.cast.world import World
 from tests.doubles.upstream import Upstream
+
+# A database of Redis for each process: `cache.clear()` empties all of one.
+if django_settings.REDIS_URL:
+    _number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    django_settings.REDIS_URL = f"{django_settings.REDIS_URL.rpartition('/')[0]}/{_number}"
+    django_settings.CACHES["default"]["LOCATION"] = django_settings.REDIS_URL
 
 # A busy machine is no failure.
 hypothesis_settings.register_profile("costrouter", deadline=None, max_examples=examples(40))
@@ -77,6 +86,8 @@ def django_db_modify_db_settings() -> None:
 
     database, worker = settings.DATABASES["default"], os.environ.get("PYTEST_XDIST_WORKER", "")
     if connection.vendor == "sqlite":
+        # No test in this process cuts the power, so nothing waits for the disk.
+        database["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
         database.setdefault("TEST", {})["NAME"] = str(Path(_VAR) / "test.sqlite3")
     elif worker:
         database.setdefault("TEST", {})["NAME"] = f"test_{database['NAME']}_{worker}"
@@ -169,13 +180,20 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0.01)
 
 
+@functools.cache
+def _checked() -> list[CheckMessage]:
+    """What Django's checks say of this code: once a process, though every server asks."""
+    return run_checks()
+
+
 class RelayServer:
     """The whole ASGI application under uvicorn, in a thread of this process."""
 
     def __init__(self) -> None:
-        from costrouter.asgi import Application
+        from costrouter import asgi
 
-        self.application = Application()
+        asgi.run_checks = _checked
+        self.application = asgi.Application()
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
