@@ -26,10 +26,11 @@ from accounts.services import create_organization
 from costrouter.api.schema import document
 from relay.routing.probe import ProbeResult
 from tests.cast.api import Api, cast, new_token
+from tests.cast.examples import examples
 
 pytestmark = pytest.mark.any_database
 
-EXAMPLES = 12
+EXAMPLES = examples(12)
 CHECKS = [
     not_a_server_error,
     response_schema_conformance,

@@ -1,4 +1,4 @@
-"""Where rate limits are counted: in this process, or in a Redis that all web processes share.
+"""What a store of rate limits is: `local` counts in this process, `redis` for all web processes.
 
 Both count the same way. Requests and tokens are counted in a sliding window: what was admitted at t counts until
 t + 60 s, so no 60 seconds ever hold more than the limit. All checks of a request are made and counted in one step, all

@@ -1,4 +1,4 @@
-"""Anthropic's Messages, the streamed answer, to and from `relay.protocols.ir`.
+"""Anthropic's Messages, the streamed answer of an upstream, to `relay.protocols.ir`.
 
 Source of the format: `RawMessageStreamEvent` and the accumulators of the anthropic 2.12 package.
 """

@@ -1,4 +1,4 @@
-"""Gemini's streamed answers and the neutral events."""
+"""Gemini's streamed answer of an upstream, as the neutral events."""
 
 from __future__ import annotations
 
@@ -134,6 +134,3 @@ class Decoder:
             self.texts += [said.name, said.arguments]
         elif said.text:
             self.texts.append(said.text)
-
-
-_MALFORMED = "MALFORMED_FUNCTION_CALL"

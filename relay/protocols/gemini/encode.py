@@ -9,10 +9,11 @@ import msgspec
 from relay.protocols import ir
 from relay.protocols.base import Request
 from relay.protocols.gemini.answer import Framing
-from relay.protocols.gemini.decode import _MALFORMED
 from relay.protocols.gemini.parts import Turn, arguments_of, call_part
 from relay.protocols.gemini.pieces import logprobs_result, reason_of, response
 from relay.protocols.usage import gemini_usage
+
+_MALFORMED = "MALFORMED_FUNCTION_CALL"
 
 
 class _Part:
